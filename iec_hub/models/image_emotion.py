@@ -1,0 +1,193 @@
+"""What the three methods' models share: outputs, the vision tower's features, soft-label loss, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import BatchFeature, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from iec_hub.emotions import EmotionModel
+from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
+
+
+@dataclass
+class ImageEmotionOutput(ModelOutput):
+    """Output of an image emotion model.
+
+    Attributes:
+        loss: scalar, present when `labels` was given.
+        logits: `(batch, candidates)`; `-inf` where a candidate is not of the image's emotion model. Their softmax,
+            after the configuration's temperature, is the predicted distribution.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+
+
+class VisionFeatures(NamedTuple):
+    """What a vision tower says about a batch of images.
+
+    Attributes:
+        pooled: `(batch, width)`, one vector per image.
+        tokens: `(batch, tokens, token width)`, spatial tokens in reading order, without class or register tokens.
+        evidence: the hidden states whose gradients show which region spoke.
+    """
+
+    pooled: torch.Tensor
+    tokens: torch.Tensor | None = None
+    evidence: tuple[torch.Tensor, ...] = ()
+
+
+def vision_width(config: Any) -> int:
+    """Channels of a vision tower's last hidden state, for token and feature-map backbones alike."""
+    for name in ("hidden_dim", "hidden_size", "embed_dim", "num_features"):
+        width = getattr(config, name, None)
+        if isinstance(width, int):
+            return width
+    widths = getattr(config, "hidden_sizes", None)
+    if widths:
+        return widths[-1]
+    raise ValueError(
+        f"The width of a {config.model_type!r} vision tower is not known; use a backbone with hidden_size."
+    )
+
+
+def _as_tokens(hidden: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int], int]:
+    """Tokens `(batch, n, width)` of a hidden state, their grid, and how many leading tokens are not spatial."""
+    if hidden.dim() == 4:
+        return hidden.flatten(2).transpose(1, 2), (hidden.shape[2], hidden.shape[3]), 0
+    side = int(hidden.shape[1] ** 0.5)
+    return hidden, (side, side), hidden.shape[1] - side * side
+
+
+def read_vision(
+    vision_model: nn.Module, pixel_values: torch.Tensor, layers: Sequence[int] = (), evidence: bool = False
+) -> VisionFeatures:
+    """Run any vision tower once.
+
+    Args:
+        pixel_values: `(batch, channels, height, width)`.
+        layers: hidden states whose mean and standard deviation over places are joined to the pooled vector. Early
+            layers know colour, light and texture, which the last one has forgotten.
+        evidence: keep what :func:`region_evidence` needs. Where the pooled vector comes from a class token, the
+            gradients of the last layer's image tokens are zero, so that evidence is read one layer earlier.
+    """
+    dtype = next(vision_model.parameters()).dtype
+    if _is_depthwise(vision_model):
+        pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
+    output = vision_model(pixel_values=pixel_values.to(dtype), output_hidden_states=bool(layers) or evidence)
+    last = output.last_hidden_state
+    tokens, _, special = _as_tokens(last)
+    pooled = None if last.dim() == 4 else getattr(output, "pooler_output", None)
+    read_from = last if pooled is None else output.hidden_states[-2] if evidence else None
+    pooled = tokens.mean(dim=1) if pooled is None else pooled
+    early = [output.hidden_states[layer] for layer in layers]
+    pooled = torch.cat([pooled, *(_statistics(hidden) for hidden in early)], dim=-1)
+    return VisionFeatures(pooled, tokens[:, special:], (read_from, *early) if evidence else ())
+
+
+def _is_depthwise(vision_model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in vision_model.modules())
+
+
+def _statistics(hidden: torch.Tensor) -> torch.Tensor:
+    """Mean and standard deviation over the places of a hidden state, `(batch, 2 * width)`."""
+    if hidden.dim() == 4:
+        deviation, mean = torch.std_mean(hidden.float(), dim=(2, 3))
+    else:
+        tokens, _, special = _as_tokens(hidden)
+        deviation, mean = torch.std_mean(tokens[:, special:].float(), dim=1)
+    return torch.cat([mean, deviation], dim=-1).to(hidden.dtype)
+
+
+def region_evidence(score: torch.Tensor, features: VisionFeatures) -> torch.Tensor:
+    """Gradient times activation of `score` at every place, summed over layers, positive part, scaled to at most 1.
+
+    Args:
+        score: `(batch,)`, for example the log-probability of each image's top label.
+
+    Returns:
+        `(batch, rows, columns)` in [0, 1], row 0 at the top; all zeros where nothing spoke for the score.
+    """
+    gradients = torch.autograd.grad(score.sum(), features.evidence)
+    maps = []
+    for gradient, hidden in zip(gradients, features.evidence, strict=True):
+        product, grid, special = _as_tokens(gradient.float() * hidden.float())
+        maps.append(product[:, special:].sum(-1).reshape(-1, 1, *grid))
+    rows, columns = maps[0].shape[2:]
+    if len(maps) > 1:  # earlier layers are finer: show twice the last layer's grid
+        rows, columns = 2 * rows, 2 * columns
+    total = sum(_resized_sum(relevance, rows, columns) for relevance in maps).clamp_min(0)
+    return (total / total.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)).detach()
+
+
+def _resized_sum(relevance: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """`(batch, 1, h, w)` to `(batch, rows, columns)` with the same sum per image."""
+    cells = rows * columns / (relevance.shape[2] * relevance.shape[3])
+    if cells < 1:
+        resized = nn.functional.adaptive_avg_pool2d(relevance, (rows, columns))
+    else:
+        resized = nn.functional.interpolate(relevance, size=(rows, columns), mode="bilinear", align_corners=False)
+    return resized[:, 0] / cells
+
+
+def soft_label_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean over the batch of `-sum_c q_c log softmax(logits)_c`; votes `q` are weights, `-inf` logits are absent.
+
+    Args:
+        logits, labels: `(batch, candidates)`; each row of `labels` sums to 1.
+    """
+    log_probabilities = logits.float().log_softmax(dim=-1)
+    return -(labels.float() * log_probabilities.masked_fill(logits.isneginf(), 0.0)).sum(-1).mean()
+
+
+class ImageEmotionModel(PreTrainedModel):
+    """Base class of the three methods.
+
+    A subclass turns a processor's batch into `ImageEmotionOutput.logits`; :meth:`explain` says what else it knows.
+    """
+
+    config: ImageEmotionConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    # Name of a target set to the pattern of module names that LoRA adapts; anchored, so that "q_proj" of the language
+    # part never hits the vision tower.
+    lora_targets: dict[str, str] = {}
+    # Parts trained in full beside an adapter and never quantised.
+    modules_to_save: Sequence[str] = ()
+
+    def get_image_features(self, pixel_values: torch.Tensor, evidence: bool = False) -> VisionFeatures:
+        """Run the vision tower once; `evidence` keeps what :func:`region_evidence` needs."""
+        return read_vision(self.vision_model, pixel_values, evidence=evidence)
+
+    def correct_logits(self, logits: torch.Tensor, batch: BatchFeature, emotion_model: EmotionModel) -> torch.Tensor:
+        """Logits as they enter the softmax; a method that scores words may correct for their own frequency."""
+        return logits
+
+    def explain(
+        self, batch: BatchFeature, output: ImageEmotionOutput, processor: Any, top: Sequence[int]
+    ) -> list[dict[str, Any]]:
+        """Further fields of :class:`~iec_hub.prediction.EmotionPrediction`, one dictionary per image.
+
+        Args:
+            top: index of each image's most probable label.
+        """
+        return [{} for _ in top]
+
+
+__all__ = [
+    "ImageEmotionModel",
+    "ImageEmotionOutput",
+    "VisionFeatures",
+    "read_vision",
+    "region_evidence",
+    "soft_label_cross_entropy",
+    "vision_width",
+]

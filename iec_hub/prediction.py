@@ -1,0 +1,186 @@
+"""What a user gets back: one :class:`EmotionPrediction` per image.
+
+A prediction is a distribution over an emotion model and everything the method can say about where it comes
+from. What a method does not produce is ``None``, never invented. This module needs neither torch nor
+transformers, so results can be read back and shown anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SURE_CONFIDENCE = 0.5
+SURE_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class ScoredText:
+    """A word, concept or sentence with a score in [0, 1]."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ReasoningStep:
+    """One step from an attribute of the image to the feeling that it evokes."""
+
+    attribute: str
+    observation: str
+    feeling: str
+
+
+@dataclass(frozen=True)
+class EmbeddedText:
+    """Text read inside the image.
+
+    `box` holds the four corners ``((x, y), ...)`` in pixels of the opened image, clockwise from the top left;
+    `confidence` lies in [0, 1]. The text is untrusted: escape it before showing it.
+    """
+
+    text: str
+    confidence: float
+    box: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where the decision comes from.
+
+    Attributes:
+        regions: float array of shape ``(rows, columns)`` in [0, 1]: how strongly each cell of the picture spoke
+            for the top emotion, row 0 at the top; the strongest cell is 1. All zeros: nothing spoke for it.
+        words: words of the method's text with their share of the decision, strongest first.
+    """
+
+    regions: np.ndarray | None = None
+    words: tuple[ScoredText, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "regions": None if self.regions is None else np.round(self.regions, 4).tolist(),
+            "words": None if self.words is None else [vars(word) for word in self.words],
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class EmotionPrediction:
+    """The emotion that a picture evokes in viewers, as a distribution, with its explanation.
+
+    Attributes:
+        emotion_model: name of the emotion model, ``"custom"`` for labels given by the caller.
+        labels: the labels, in the emotion model's order.
+        probabilities: one probability per label, in the same order, summing to 1.
+        method: ``"ugrie"``, ``"escnet"`` or ``"aciec"``.
+        template: the filled sentence, for methods that fill one.
+        evidence: regions and words that spoke for the top emotion.
+        concepts, reasoning, captions, embedded_text: see the methods that fill them; ``None`` where a method
+            has no such part, an empty tuple where it looked and found nothing.
+        sure_confidence, sure_ratio: the rule behind :attr:`uncertain`.
+        model: name of the checkpoint that spoke.
+    """
+
+    emotion_model: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    method: str
+    template: str | None = None
+    evidence: Evidence | None = None
+    concepts: tuple[ScoredText, ...] | None = None
+    reasoning: tuple[ReasoningStep, ...] | None = None
+    captions: tuple[str, ...] | None = None
+    embedded_text: tuple[EmbeddedText, ...] | None = None
+    sure_confidence: float = field(default=SURE_CONFIDENCE)
+    sure_ratio: float = field(default=SURE_RATIO)
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.probabilities) or not self.labels:
+            raise ValueError(f"{len(self.labels)} labels need as many probabilities, got {len(self.probabilities)}")
+        total = math.fsum(self.probabilities)
+        if not math.isfinite(total) or min(self.probabilities) < 0 or abs(total - 1) > 1e-3:
+            raise ValueError(f"probabilities must be at least 0 and sum to 1, got a sum of {total}")
+
+    @property
+    def ranking(self) -> tuple[tuple[str, float], ...]:
+        """Labels with their probabilities, most probable first; ties keep the emotion model's order."""
+        return tuple(sorted(zip(self.labels, self.probabilities, strict=True), key=lambda item: -item[1]))
+
+    @property
+    def distribution(self) -> dict[str, float]:
+        """Label to probability, in the emotion model's order."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
+
+    @property
+    def emotion(self) -> str:
+        """The most probable label."""
+        return self.ranking[0][0]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the top label: after calibration, how often such a top label is right."""
+        return self.ranking[0][1]
+
+    @property
+    def entropy(self) -> float:
+        """Shannon entropy divided by that of the uniform distribution: 0 is one emotion, 1 is no idea."""
+        if len(self.labels) == 1:
+            return 0.0
+        return -sum(p * math.log(p) for p in self.probabilities if p > 0) / math.log(len(self.labels))
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the top label should be read as a guess.
+
+        A prediction is sure when its top label holds at least `sure_confidence` (half) of the probability, or
+        at least `sure_ratio` times (twice) as much as the second label. Every other one is uncertain.
+        """
+        if self.confidence >= self.sure_confidence or len(self.labels) == 1:
+            return False
+        return self.confidence < self.sure_ratio * self.ranking[1][1]
+
+    def summary(self) -> str:
+        """One sentence for people, such as ``"awe (62 %)"`` or ``"torn between awe (35 %) and fear (30 %)"``."""
+        (first, p), *rest = self.ranking
+        if not self.uncertain:
+            return f"{first} ({p:.0%})"
+        return f"torn between {first} ({p:.0%}) and {rest[0][0]} ({rest[0][1]:.0%})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary with every field and derived figure."""
+
+        def rows(items: Sequence[Any] | None) -> list[Any] | None:
+            return None if items is None else [item if isinstance(item, str) else dict(vars(item)) for item in items]
+
+        return {
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "uncertain": self.uncertain,
+            "entropy": self.entropy,
+            "distribution": self.distribution,
+            "emotion_model": self.emotion_model,
+            "method": self.method,
+            "model": self.model,
+            "template": self.template,
+            "evidence": None if self.evidence is None else self.evidence.to_dict(),
+            "concepts": rows(self.concepts),
+            "reasoning": rows(self.reasoning),
+            "captions": rows(self.captions),
+            "embedded_text": rows(self.embedded_text),
+        }
+
+    def __repr__(self) -> str:
+        bars = ", ".join(f"{label} {p:.2f}" for label, p in self.ranking[:4])
+        more = f", {len(self.labels) - 4} more" if len(self.labels) > 4 else ""
+        filled = f", {self.template!r}" if self.template else ""
+        return f"EmotionPrediction({self.emotion_model}: {bars}{more}; {self.summary()}{filled})"
+
+
+def from_distribution(distribution: Mapping[str, float], **fields: Any) -> EmotionPrediction:
+    """Build a prediction from a label to probability mapping; `fields` are :class:`EmotionPrediction`'s."""
+    return EmotionPrediction(labels=tuple(distribution), probabilities=tuple(distribution.values()), **fields)
