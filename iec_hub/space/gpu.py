@@ -1,0 +1,15 @@
+"""Borrowing a GPU on Hugging Face's ZeroGPU; anywhere else a function runs where it is."""
+
+from collections.abc import Callable
+from typing import Any
+
+# Imported with the page, as it has to patch torch before a model is moved to the GPU.
+try:
+    import spaces
+except ImportError:
+    spaces = None
+
+
+def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, run with a GPU where the Space has to borrow one for each call."""
+    return function if spaces is None else spaces.GPU(function)

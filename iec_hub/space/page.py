@@ -1,0 +1,44 @@
+"""The whole page: header, the tabs' content, the folded explanation, and how to launch it."""
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from iec_hub.space import texts
+from iec_hub.space.single import Predictor, build_single_picture
+from iec_hub.space.theme import STYLE_SHEET, page_theme
+
+QUEUE_LENGTH = 32
+CACHE_SECONDS = 3600
+MAX_FILE_SIZE = "10mb"
+
+
+def build_page(predictor: Predictor) -> gr.Blocks:
+    """The page for one predictor; launch it with :func:`launch_options`.
+
+    Args:
+        predictor: an `iec_hub.predictor.EmotionPredictor`, or anything with its `predict`, `emotion_models`,
+            `default_emotion_model` and `name`.
+    """
+    # Uploaded pictures are deleted: looked for every hour, removed when an hour old.
+    with gr.Blocks(
+        title=texts.TITLE, analytics_enabled=False, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), fill_width=False
+    ) as page:
+        gr.HTML(f'<header class="iec-header"><h1>{escape(texts.TITLE)}</h1><p>{escape(texts.PURPOSE)}</p></header>')
+        build_single_picture(page, predictor)
+        with gr.Accordion(texts.ABOUT_TITLE, open=False, elem_id="iec-about"):
+            gr.Markdown(texts.about(predictor.name, tuple(predictor.emotion_models.values())))
+    page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=1)
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """Arguments for `launch` that belong to the page wherever it runs."""
+    return {
+        "theme": page_theme(),
+        "css_paths": [STYLE_SHEET],
+        "max_file_size": MAX_FILE_SIZE,
+        "ssr_mode": False,
+        "footer_links": ["api", "gradio"],
+    }
