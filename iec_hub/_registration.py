@@ -72,7 +72,9 @@ def _watch_processors(module: ModuleType) -> None:
 
 
 def _register_pipeline(module: ModuleType) -> None:
-    importlib.import_module("iec_hub.pipeline").register()
+    # It registers itself as it is imported. Where that import is what loads transformers.pipelines, it is still under
+    # way here, and registers when it ends.
+    importlib.import_module("iec_hub.pipeline")
 
 
 _HOOKS: dict[str, Callable[[ModuleType], None]] = {

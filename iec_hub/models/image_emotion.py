@@ -12,6 +12,7 @@ from transformers import BatchFeature, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from iec_hub.emotions import EmotionModel
+from iec_hub.errors import DataError
 from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
 
 
@@ -36,33 +37,47 @@ class VisionFeatures(NamedTuple):
         pooled: `(batch, width)`, one vector per image.
         tokens: `(batch, tokens, token width)`, spatial tokens in reading order, without class or register tokens.
         evidence: the hidden states whose gradients show which region spoke.
+        aspect: columns per row of the tokens' grid.
     """
 
     pooled: torch.Tensor
     tokens: torch.Tensor | None = None
     evidence: tuple[torch.Tensor, ...] = ()
+    aspect: float = 1.0
 
 
 def vision_width(config: Any) -> int:
-    """Channels of a vision tower's last hidden state, for token and feature-map backbones alike."""
-    for name in ("hidden_dim", "hidden_size", "embed_dim", "num_features"):
+    """Channels of a vision tower's last hidden state, for token and feature-map backbones alike.
+
+    Raises:
+        DataError: if the configuration names no width.
+    """
+    # Widths per stage come before embed_dim, which is the first stage's; MobileViT ends in its neck.
+    for name in ("hidden_dim", "hidden_size", "neck_hidden_sizes", "hidden_sizes", "embed_dim", "num_features"):
         width = getattr(config, name, None)
+        if isinstance(width, list | tuple) and width:
+            width = width[-1]
         if isinstance(width, int):
             return width
-    widths = getattr(config, "hidden_sizes", None)
-    if widths:
-        return widths[-1]
-    raise ValueError(
+    raise DataError(
         f"The width of a {config.model_type!r} vision tower is not known; use a backbone with hidden_size."
     )
 
 
-def _as_tokens(hidden: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int], int]:
+def _grid_aspect(config: Any, pixel_values: torch.Tensor) -> float:
+    """Columns per row of the grid of patches that an image is cut into; 1 for square images."""
+    patch = getattr(config, "patch_size", 1)
+    height, width = patch if isinstance(patch, list | tuple) else (patch, patch)
+    return (pixel_values.shape[-1] // width) / (pixel_values.shape[-2] // height)
+
+
+def _as_tokens(hidden: torch.Tensor, aspect: float) -> tuple[torch.Tensor, tuple[int, int], int]:
     """Tokens `(batch, n, width)` of a hidden state, their grid, and how many leading tokens are not spatial."""
     if hidden.dim() == 4:
         return hidden.flatten(2).transpose(1, 2), (hidden.shape[2], hidden.shape[3]), 0
-    side = int(hidden.shape[1] ** 0.5)
-    return hidden, (side, side), hidden.shape[1] - side * side
+    rows = int((hidden.shape[1] / aspect) ** 0.5 + 1e-6)
+    columns = round(rows * aspect)
+    return hidden, (rows, columns), hidden.shape[1] - rows * columns
 
 
 def read_vision(
@@ -82,25 +97,27 @@ def read_vision(
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
     output = vision_model(pixel_values=pixel_values.to(dtype), output_hidden_states=bool(layers) or evidence)
     last = output.last_hidden_state
-    tokens, _, special = _as_tokens(last)
+    aspect = _grid_aspect(vision_model.config, pixel_values)
+    tokens, _, special = _as_tokens(last, aspect)
+    tokens = tokens[:, special:]
     pooled = None if last.dim() == 4 else getattr(output, "pooler_output", None)
     read_from = last if pooled is None else output.hidden_states[-2] if evidence else None
     pooled = tokens.mean(dim=1) if pooled is None else pooled
     early = [output.hidden_states[layer] for layer in layers]
-    pooled = torch.cat([pooled, *(_statistics(hidden) for hidden in early)], dim=-1)
-    return VisionFeatures(pooled, tokens[:, special:], (read_from, *early) if evidence else ())
+    pooled = torch.cat([pooled, *(_statistics(hidden, aspect) for hidden in early)], dim=-1)
+    return VisionFeatures(pooled, tokens, (read_from, *early) if evidence else (), aspect)
 
 
 def _is_depthwise(vision_model: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in vision_model.modules())
 
 
-def _statistics(hidden: torch.Tensor) -> torch.Tensor:
+def _statistics(hidden: torch.Tensor, aspect: float) -> torch.Tensor:
     """Mean and standard deviation over the places of a hidden state, `(batch, 2 * width)`."""
     if hidden.dim() == 4:
         deviation, mean = torch.std_mean(hidden.float(), dim=(2, 3))
     else:
-        tokens, _, special = _as_tokens(hidden)
+        tokens, _, special = _as_tokens(hidden, aspect)
         deviation, mean = torch.std_mean(tokens[:, special:].float(), dim=1)
     return torch.cat([mean, deviation], dim=-1).to(hidden.dtype)
 
@@ -117,7 +134,7 @@ def region_evidence(score: torch.Tensor, features: VisionFeatures) -> torch.Tens
     gradients = torch.autograd.grad(score.sum(), features.evidence)
     maps = []
     for gradient, hidden in zip(gradients, features.evidence, strict=True):
-        product, grid, special = _as_tokens(gradient.float() * hidden.float())
+        product, grid, special = _as_tokens(gradient.float() * hidden.float(), features.aspect)
         maps.append(product[:, special:].sum(-1).reshape(-1, 1, *grid))
     rows, columns = maps[0].shape[2:]
     if len(maps) > 1:  # earlier layers are finer: show twice the last layer's grid
@@ -162,6 +179,25 @@ class ImageEmotionModel(PreTrainedModel):
     lora_targets: dict[str, str] = {}
     # Parts trained in full beside an adapter and never quantised.
     modules_to_save: Sequence[str] = ()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """As in transformers, but from safetensors only: a checkpoint is untrusted, and a pickle can run code."""
+        kwargs["use_safetensors"] = True
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+
+    def train(self, mode: bool = True) -> ImageEmotionModel:
+        """As in PyTorch, but what is frozen in the vision tower stays as it is.
+
+        A batch normalisation in training mode would go on updating its statistics, which no adapter stores.
+        """
+        super().train(mode)
+        if mode:
+            for module in (self.vision_model, *self.vision_model.modules()):
+                whole = module is self.vision_model or isinstance(module, nn.modules.batchnorm._BatchNorm)
+                if whole and not any(parameter.requires_grad for parameter in module.parameters()):
+                    module.eval()
+        return self
 
     def get_image_features(self, pixel_values: torch.Tensor, evidence: bool = False) -> VisionFeatures:
         """Run the vision tower once; `evidence` keeps what :func:`region_evidence` needs."""

@@ -1,7 +1,6 @@
 """Configuration of UGRIE."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: @strict checks the fields' types, and skips those it finds as text.
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -14,6 +13,8 @@ from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
 
 SLOT = "{emotion}"
 TITLE = "{emotion_model}"
+# Language parts whose decoder takes a packed attention mask and learned positions, which the scoring relies on.
+TEXT_MODEL_TYPES = ("bart", "mbart", "plbart")
 DEFAULT_TEMPLATE = "Among {emotion_model}, this image makes people feel {emotion}."
 
 
@@ -78,7 +79,7 @@ class UgrieConfig(ImageEmotionConfig):
     mapping_hidden_size: int | None = None
     mapping_layers: int = 2
     mapping_heads: int = 8
-    mapping_dropout: float = 0.0
+    mapping_dropout: float | int = 0.0
     semantic_size: int = 0
     semantic_hidden_size: int = 512
     semantic_prefix_length: int = 4
@@ -86,10 +87,10 @@ class UgrieConfig(ImageEmotionConfig):
     pooled_size: int | None = None
     feature_norm: str = "none"
     templates: dict[str, str] | None = None
-    likelihood_weight: float = 0.1
-    alignment_weight: float = 1.0
-    prior_correction: float = 1.0
-    initializer_range: float = 0.02
+    likelihood_weight: float | int = 0.1
+    alignment_weight: float | int = 1.0
+    prior_correction: float | int = 1.0
+    initializer_range: float | int = 0.02
     is_encoder_decoder: bool = True
 
     def __post_init__(self, **kwargs):
@@ -98,6 +99,17 @@ class UgrieConfig(ImageEmotionConfig):
             raise DataError(f"mapping_type is {self.mapping_type!r}; use 'mlp' or 'transformer'.")
         if self.feature_norm not in ("none", "power"):
             raise DataError(f"feature_norm is {self.feature_norm!r}; use 'none' or 'power'.")
+        if self.text_config.model_type not in TEXT_MODEL_TYPES:
+            raise DataError(
+                f"The language part is of type {self.text_config.model_type!r}; use {', '.join(TEXT_MODEL_TYPES)}."
+            )
+        if self.mapping_type == "transformer" and self.text_config.d_model % self.mapping_heads:
+            raise DataError(
+                f"The language part's width {self.text_config.d_model} is not a multiple of mapping_heads "
+                f"{self.mapping_heads}; use another number of heads."
+            )
+        if self.vision_feature_layers and self.pooled_size is None:
+            raise DataError("vision_feature_layers widen the pooled image; give its width as pooled_size.")
         self.templates = {"default": DEFAULT_TEMPLATE, **(self.templates or {})}
         for name, template in self.templates.items():
             if template.count(SLOT) != 1:
@@ -108,7 +120,7 @@ class UgrieConfig(ImageEmotionConfig):
 
     def template_for(self, emotion_model: EmotionModel) -> tuple[str, str]:
         """The template's text before and after the slot, with the emotion model's title filled in."""
-        template = self.templates.get(emotion_model.name, self.templates["default"])
+        template = self.templates.get(emotion_model.name) or self.templates.get("default", DEFAULT_TEMPLATE)
         before, after = template.split(SLOT)
         return before.replace(TITLE, emotion_model.title), after.replace(TITLE, emotion_model.title)
 

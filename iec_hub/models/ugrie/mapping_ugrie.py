@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  the field's name for it
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from iec_hub.models.ugrie.configuration_ugrie import UgrieConfig
 
@@ -28,6 +29,7 @@ class PowerNorm(nn.Module):
     def root(pooled: torch.Tensor) -> torch.Tensor:
         return pooled.sign() * (pooled.abs() + 1e-6).sqrt()
 
+    @torch.no_grad()
     def fit(self, pooled: torch.Tensor) -> None:
         """Set the statistics from pooled features `(images, size)`; a constant feature is switched off."""
         rooted = self.root(pooled.float())
@@ -64,8 +66,10 @@ class TransformerMapping(nn.Module):
             MappingLayer(output_size, config.mapping_heads) for _ in range(config.mapping_layers)
         )
 
-    def forward(self, pooled: torch.Tensor | None, tokens: torch.Tensor) -> torch.Tensor:
+    def forward(self, pooled: torch.Tensor | None, tokens: torch.Tensor | None) -> torch.Tensor:
         """Tokens `(batch, n, input_size)` to `(batch, prefix_length, output_size)`."""
+        if tokens is None:
+            raise ValueError("The transformer mapping reads image tokens; give token_features beside pooled_features.")
         context = self.input(self.dropout(tokens))
         prefix = self.queries.to(context.dtype).expand(context.shape[0], -1, -1)
         for layer in self.layers:
@@ -73,7 +77,7 @@ class TransformerMapping(nn.Module):
         return prefix
 
 
-class MappingLayer(nn.Module):
+class MappingLayer(GradientCheckpointingLayer):
     """Pre-norm attention of the prefix over `[prefix ; image tokens]`, then a feed-forward layer."""
 
     def __init__(self, size: int, heads: int):

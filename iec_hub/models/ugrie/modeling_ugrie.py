@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForSeq2SeqLM, BatchFeature
 from transformers import initialization as init
+from transformers.utils.generic import can_return_tuple
 
 from iec_hub.emotions import EmotionModel
+from iec_hub.errors import CheckpointError, DataError
 from iec_hub.models.image_emotion import (
     ImageEmotionModel,
     ImageEmotionOutput,
@@ -28,6 +30,11 @@ from iec_hub.models.ugrie.configuration_ugrie import UGRIE_PRESETS, UgrieConfig
 from iec_hub.models.ugrie.mapping_ugrie import PowerNorm, SemanticMapping, TransformerMapping, build_mapping
 from iec_hub.models.ugrie.scoring_ugrie import score_candidates, slot_constraint
 
+# Attention and feed-forward layers of the common towers: transformers, ConvNeXt, and EfficientNet's 1x1 convolutions.
+_VISION_LAYER = (
+    r"q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|fc1|fc2|up_proj|down_proj|pwconv1|pwconv2|"
+    r"expand_conv|project_conv"
+)
 _LANGUAGE_LINEAR = r"(self_attn|encoder_attn)\.(q_proj|k_proj|v_proj|out_proj)|fc1|fc2"
 
 
@@ -35,20 +42,21 @@ class UgrieForImageEmotion(ImageEmotionModel):
     r"""
     Image emotion classification as template filling.
 
-    The encoder reads `[prefix ; template]` once per image; the decoder scores every candidate phrase in the slot by its
-    mean log-likelihood per token. The softmax of the scores is the distribution over the emotion model, so a label
+    The encoder reads `[prefix ; template]` once per image; the decoder scores every candidate phrase in the slot by
+    its mean log-likelihood per token. The softmax of the scores is the distribution over the emotion model, so a label
     set needs words, not a head of its own.
     """
 
     config: UgrieConfig
     config_class = UgrieConfig
     base_model_prefix = "ugrie"
-    _no_split_modules = ["BartEncoderLayer", "BartDecoderLayer", "CLIPEncoderLayer", "MappingLayer"]
+    _no_split_modules = ["MappingLayer"]  # the backbones' own are collected from them
     _keep_in_fp32_modules = ["mapping", "semantic_mapping", "feature_norm"]
     modules_to_save = ("mapping", "semantic_mapping")
     lora_targets = {
         "language": rf"^language_model\.model\.(encoder|decoder)\.layers\.\d+\.({_LANGUAGE_LINEAR})$",
-        "vision": r"^vision_model\..*\.(q_proj|k_proj|v_proj|out_proj|query|key|value|fc1|fc2)$",
+        # A pooling head (SigLIP) reads its weights without calling the layers, so that LoRA would do nothing there.
+        "vision": rf"^vision_model\.(?!head\.).*\.({_VISION_LAYER})$",
     }
 
     def __init__(self, config: UgrieConfig):
@@ -57,8 +65,10 @@ class UgrieForImageEmotion(ImageEmotionModel):
         self.language_model = AutoModelForSeq2SeqLM.from_config(config.text_config)
         token_size, output_size = vision_width(config.vision_config), config.text_config.d_model
         pooled_size = config.pooled_size or token_size
+        # CODEPATH: "power" with frozen convolutional towers (ugrie-mini), "none" with the presets' CLIP.
         self.feature_norm = PowerNorm(pooled_size) if config.feature_norm == "power" else nn.Identity()
         self.mapping = build_mapping(pooled_size, token_size, output_size, config)
+        # CODEPATH: ugrie-mini was trained with texts in place of images; the presets start without this path.
         if config.semantic_size:
             self.semantic_mapping = SemanticMapping(pooled_size, output_size, config)
         self.post_init()
@@ -73,28 +83,32 @@ class UgrieForImageEmotion(ImageEmotionModel):
             init.ones_(module.scale)
 
     @classmethod
-    def from_backbones(cls, vision: str, text: str, **config: Any) -> UgrieForImageEmotion:
+    def from_backbones(
+        cls, vision: str, text: str, *, dtype: torch.dtype = torch.float32, **config: Any
+    ) -> UgrieForImageEmotion:
         """Assemble a model from a pretrained vision tower and a pretrained BART; the mapping starts at random.
 
         Args:
             vision, text: Hub ids or directories.
+            dtype: of all parts, whatever the backbones were saved in.
             config: further fields of [`UgrieConfig`].
 
         Raises:
             OSError: when a backbone cannot be found.
+            DataError: when the text backbone is not of the BART family.
         """
-        vision_model = AutoModel.from_pretrained(vision)
+        vision_model = AutoModel.from_pretrained(vision, dtype=dtype)
         # A dual encoder such as CLIP holds its vision tower inside.
         vision_model = getattr(vision_model, "vision_model", vision_model)
-        language_model = AutoModelForSeq2SeqLM.from_pretrained(text)
-        if config.get("vision_feature_layers") and "pooled_size" not in config:
+        language_model = AutoModelForSeq2SeqLM.from_pretrained(text, dtype=dtype)
+        layers = config.get("vision_feature_layers", ())
+        if layers and "pooled_size" not in config:
             side = getattr(vision_model.config, "image_size", 64)
             blank = torch.zeros(1, 3, *((side, side) if isinstance(side, int) else side))
             with torch.no_grad():
-                config["pooled_size"] = read_vision(vision_model, blank, config["vision_feature_layers"]).pooled.shape[
-                    1
-                ]
+                config["pooled_size"] = read_vision(vision_model, blank, layers).pooled.shape[1]
         model = cls(UgrieConfig(vision_config=vision_model.config, text_config=language_model.config, **config))
+        model = model.to(dtype)
         model.vision_model.load_state_dict(vision_model.state_dict())
         model.language_model.load_state_dict(language_model.state_dict())
         model.tie_weights()
@@ -102,9 +116,14 @@ class UgrieForImageEmotion(ImageEmotionModel):
 
     @classmethod
     def from_preset(cls, name: str, pretrained: bool = True, **config: Any) -> UgrieForImageEmotion:
-        """The preset `"base"` or `"large"`; `pretrained=False` gives its architecture with random weights."""
+        """The preset `"base"` or `"large"`; `pretrained=False` gives its architecture with random weights.
+
+        Raises:
+            CheckpointError: when there is no such preset.
+            OSError: when a backbone cannot be found.
+        """
         if name not in UGRIE_PRESETS:
-            raise ValueError(f"There is no UGRIE preset {name!r}; use one of {', '.join(UGRIE_PRESETS)}.")
+            raise CheckpointError(f"There is no UGRIE preset {name!r}; use one of {', '.join(UGRIE_PRESETS)}.")
         preset = UGRIE_PRESETS[name]
         if pretrained:
             return cls.from_backbones(*preset["backbones"], **config)
@@ -133,27 +152,31 @@ class UgrieForImageEmotion(ImageEmotionModel):
         self,
         features: VisionFeatures | None,
         semantic_features: torch.Tensor | None,
-        batch_size: int,
-        visual_mask: torch.Tensor | None,
+        input_ids: torch.Tensor,
+        visual_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Prefix embeddings `(batch, k, D)`, their mask `(batch, k)`, and the image's sentence embedding."""
-        dtype = self.mapping.input.weight.dtype
-        device, width = self.mapping.input.weight.device, self.config.text_config.d_model
+        # Devices are those of the inputs: a weight's own is not the place of computation while a model is offloaded.
+        dtype, device, batch_size = self.mapping.input.weight.dtype, input_ids.device, input_ids.shape[0]
+        width = self.config.text_config.d_model
         if features is not None:
             pooled = self.feature_norm(features.pooled.to(dtype))
             prefix = self.mapping(pooled, features.tokens.to(dtype) if features.tokens is not None else None)
-            mask = torch.ones(prefix.shape[:2], dtype=torch.long, device=device)
+            mask = torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device)
         else:
             prefix = torch.zeros(batch_size, self.config.prefix_length, width, dtype=dtype, device=device)
             mask = torch.zeros(prefix.shape[:2], dtype=torch.long, device=device)
         if visual_mask is not None:
             mask = mask * visual_mask.to(mask)[:, None]
         embedding = None
+        # CODEPATH: as in __init__.
         if self.config.semantic_size:
             embedding = self.semantic_mapping.embed(pooled) if features is not None else None
-            place = embedding if semantic_features is None else semantic_features.to(dtype)
-            if place is None:
-                place = torch.zeros(batch_size, self.config.semantic_size, dtype=dtype, device=device)
+            place = torch.zeros(batch_size, self.config.semantic_size, dtype=dtype, device=device)
+            place = place if embedding is None else embedding
+            if semantic_features is not None:  # a zero row is an image among texts
+                given = semantic_features.to(place)
+                place = torch.where(given.abs().sum(-1, keepdim=True) > 0, given, place)
             semantic = self.semantic_mapping(place)
             known = (place.abs().sum(-1, keepdim=True) > 0).long().expand(semantic.shape[:2])
             prefix, mask = torch.cat([semantic, prefix], dim=1), torch.cat([known, mask], dim=1)
@@ -163,11 +186,18 @@ class UgrieForImageEmotion(ImageEmotionModel):
         self, prefix: torch.Tensor, prefix_mask: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         embeddings = self.language_model.get_input_embeddings()(input_ids)
+        length, most = prefix.shape[1] + input_ids.shape[1], self.config.text_config.max_position_embeddings
+        if length > most:
+            raise DataError(
+                f"The template needs {length} tokens with the image's prefix, and the language part reads {most}; "
+                "shorten the template or the emotion model's title."
+            )
         return {
-            "inputs_embeds": torch.cat([prefix.to(embeddings.dtype), embeddings], dim=1),
-            "attention_mask": torch.cat([prefix_mask, attention_mask], dim=1),
+            "inputs_embeds": torch.cat([prefix.to(embeddings), embeddings], dim=1),
+            "attention_mask": torch.cat([prefix_mask.to(attention_mask), attention_mask], dim=1),
         }
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor | None = None,
@@ -185,7 +215,6 @@ class UgrieForImageEmotion(ImageEmotionModel):
         semantic_features: torch.Tensor | None = None,
         text_features: torch.Tensor | None = None,
         visual_mask: torch.Tensor | None = None,
-        return_dict: bool | None = None,
         **kwargs: Any,
     ) -> ImageEmotionOutput:
         r"""
@@ -197,7 +226,8 @@ class UgrieForImageEmotion(ImageEmotionModel):
             candidate_ids, candidate_attention_mask: `(candidates, tokens)`, the phrases that may fill the slot.
             candidate_mask: `(batch, candidates)`, which of them belong to the image's emotion model.
             labels: `(batch, candidates)`, each row a distribution (votes as weights).
-            semantic_features: `(batch, semantic_size)`, sentence embeddings that stand in for images.
+            semantic_features: `(batch, semantic_size)`, sentence embeddings that stand in for images; a zero
+                row leaves the image's own.
             text_features: `(batch, semantic_size)`, embeddings of texts about the images, to align with; a zero row
                 means that the image has none.
             visual_mask: `(batch,)`, 0 hides the visual prefix of an image (modality dropout).
@@ -209,9 +239,7 @@ class UgrieForImageEmotion(ImageEmotionModel):
             vision_features = self.get_image_features(pixel_values)
         elif vision_features is None and pooled_features is not None:
             vision_features = VisionFeatures(pooled_features, token_features)
-        prefix, prefix_mask, embedding = self._prefix(
-            vision_features, semantic_features, input_ids.shape[0], visual_mask
-        )
+        prefix, prefix_mask, embedding = self._prefix(vision_features, semantic_features, input_ids, visual_mask)
         encoder_inputs = self._encoder_inputs(prefix, prefix_mask, input_ids, attention_mask)
         encoded = self.language_model.get_encoder()(**encoder_inputs).last_hidden_state
         logits = score_candidates(
@@ -263,20 +291,29 @@ class UgrieForImageEmotion(ImageEmotionModel):
             kwargs: any generation argument of transformers (`num_beams`, `do_sample`, `max_new_tokens`...).
 
         Returns:
-            `(batch, new tokens)`, the written tokens after the template's beginning, ended by the end token.
+            `(batch * num_return_sequences, new tokens)`, the written tokens after the template's beginning, ended by
+            the end token.
+
+        Raises:
+            DataError: if the batch mixes emotion models whose templates differ in length.
         """
         features = self.get_image_features(pixel_values) if pixel_values is not None else None
-        prefix, prefix_mask, _ = self._prefix(features, semantic_features, input_ids.shape[0], None)
+        prefix, prefix_mask, _ = self._prefix(features, semantic_features, input_ids)
         if decoder_attention_mask is not None and not decoder_attention_mask.all():
-            raise ValueError("generate() needs one emotion model per batch, because templates differ in length.")
+            raise DataError("generate() needs templates of one length; give it one emotion model per batch.")
+        for name in ("labels", "emotion_models"):  # a processor's batch may hold these too
+            kwargs.pop(name, None)
         if constrained:
+            settings = kwargs.get("generation_config") or self.language_model.generation_config
+            beams = kwargs.get("num_beams") or settings.num_beams or 1
+            returned = kwargs.get("num_return_sequences") or settings.num_return_sequences or 1
             kwargs["prefix_allowed_tokens_fn"] = slot_constraint(
                 candidate_ids,
                 candidate_attention_mask,
                 candidate_mask,
                 prompt_length=decoder_input_ids.shape[1],
                 end_token_id=self.config.text_config.eos_token_id,
-                beams=kwargs.get("num_beams", 1),
+                rows_per_image=returned if beams == 1 else 1,
             )
             kwargs.setdefault("max_new_tokens", candidate_ids.shape[1] + 1)
         # The end token ends the slot here, so nothing may be forced: bart-large asks for a forced beginning and end.
@@ -286,11 +323,18 @@ class UgrieForImageEmotion(ImageEmotionModel):
             decoder_input_ids=decoder_input_ids,
             **kwargs,
         )
-        return written[:, decoder_input_ids.shape[1] :]
+        if isinstance(written, torch.Tensor):
+            return written[:, decoder_input_ids.shape[1] :]
+        written.sequences = written.sequences[:, decoder_input_ids.shape[1] :]
+        return written
 
     @torch.no_grad()
     def prior_logits(self, batch: BatchFeature) -> torch.Tensor:
-        """Candidate scores `(1, candidates)` without any image: what the words themselves have going for them."""
+        """Candidate scores `(1, candidates)` without any image: what the words themselves have going for them.
+
+        Args:
+            batch: text tensors of one emotion model, of which the first row is read.
+        """
         text_only = {
             name: batch[name][:1]
             for name in ("input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask")
@@ -303,6 +347,7 @@ class UgrieForImageEmotion(ImageEmotionModel):
 
         The idea is that of domain-conditional mutual information (Holtzman et al., "Surface Form Competition", 2021).
         """
+        # CODEPATH: a factor, not an architecture; 0 switches the correction off for any checkpoint.
         if self.config.prior_correction and not self.config.is_trained(emotion_model):
             return logits - self.config.prior_correction * self.prior_logits(batch)
         return logits

@@ -25,7 +25,8 @@ class UgrieProcessor(ProcessorMixin):
         tokenizer: the tokenizer of the BART-family language part.
         emotion_models (`list[dict]`, *optional*), templates (`dict[str, str]`, *optional*):
             As in [`UgrieConfig`]; [`~UgrieProcessor.adopt`] takes them over from a configuration.
-        decoder_start_token_id (`int`, *optional*): what the decoder begins with; the end token if left out, as in BART.
+        decoder_start_token_id (`int`, *optional*):
+            What the decoder begins with; the end token if left out, as in BART.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class UgrieProcessor(ProcessorMixin):
         emotion_models: str | EmotionModel | Sequence[str | EmotionModel] | None = None,
         distributions: Sequence[np.ndarray] | None = None,
         batch_size: int | None = None,
+        return_tensors: str = "pt",
         **kwargs: Any,
     ) -> BatchFeature:
         r"""
@@ -82,6 +84,8 @@ class UgrieProcessor(ProcessorMixin):
             emotion_models: one for all images, or one per image; the default one if left out.
             distributions: per image, its label distribution `(n,)` in its emotion model's order.
             batch_size: number of items, needed only without images and with one emotion model for all.
+            return_tensors: `"pt"`, the only kind there is.
+            kwargs: further arguments of the image processor; it refuses those that it does not know.
 
         Returns:
             `pixel_values` and the text tensors that [`UgrieForImageEmotion.forward`] describes; `labels`
@@ -90,10 +94,14 @@ class UgrieProcessor(ProcessorMixin):
         Raises:
             DataError: if lengths do not agree or an emotion model is not known.
         """
+        if return_tensors != "pt":
+            raise DataError(f"return_tensors is {return_tensors!r}; use 'pt', the only kind there is.")
+        if images is None and kwargs:
+            raise DataError(f"Without images the argument {next(iter(kwargs))!r} means nothing; leave it out.")
         data: dict[str, Any] = {}
         if images is not None:
             images = [images] if not isinstance(images, list | tuple) else list(images)
-            pixels = self.image_processor(images=images, return_tensors="pt")
+            pixels = self.image_processor(images=images, return_tensors="pt", **kwargs)
             data["pixel_values"] = pixels["pixel_values"]
             batch_size = len(images)
         models = self._models_per_item(emotion_models, batch_size)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from iec_hub.errors import DataError
+
 # Logits held at once while scoring, in elements: 2**25 are 128 MB in float32.
 _MAX_LOGITS = 2**25
 
@@ -33,6 +35,9 @@ def score_candidates(
 
     Returns:
         `(batch, candidates)`, float32, at most 0.
+
+    Raises:
+        DataError: if a candidate does not fit behind the prompt.
     """
     room = language_model.config.max_position_embeddings - decoder_input_ids.shape[1]
     lengths = candidate_attention_mask.sum(1).tolist()
@@ -43,7 +48,7 @@ def score_candidates(
             used += lengths[end] - 1
             end += 1
         if used > room:
-            raise ValueError(f"A label of {lengths[start]} tokens is longer than the language part reads; shorten it.")
+            raise DataError(f"A label of {lengths[start]} tokens is longer than the language part reads; shorten it.")
         scores.append(
             _score_packed(
                 language_model,
@@ -82,7 +87,7 @@ def _score_packed(language_model, encoded, encoded_mask, prompt_ids, prompt_mask
     decoder = language_model.get_decoder()
     inputs = torch.cat([prompt_ids, packed_ids.expand(batch, -1)], dim=1)
     hidden = decoder(
-        inputs_embeds=decoder.embed_tokens(inputs) + _position_shift(decoder, positions),
+        inputs_embeds=decoder.embed_tokens(inputs) + _position_shift(decoder, inputs, positions),
         attention_mask=attention_bias,
         encoder_hidden_states=encoded,
         encoder_attention_mask=encoded_mask,
@@ -99,12 +104,12 @@ def _score_packed(language_model, encoded, encoded_mask, prompt_ids, prompt_mask
     return totals / candidate_mask.sum(1).to(totals)
 
 
-def _position_shift(decoder: nn.Module, positions: torch.Tensor) -> torch.Tensor:
-    """What turns the running positions that the decoder adds by itself into the given ones."""
-    table = decoder.embed_positions
+def _position_shift(decoder: nn.Module, inputs: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """What turns the running positions that the decoder adds by itself into the given ones, `(batch, n, D)`."""
     running = torch.arange(positions.shape[1], device=positions.device)
-    weight, offset = table.weight, getattr(table, "offset", 0)
-    return nn.functional.embedding(positions + offset, weight) - nn.functional.embedding(running + offset, weight)
+    # Through the module and not its weight, which is elsewhere while a model is offloaded.
+    wanted = decoder.embed_positions(inputs, position_ids=positions)
+    return wanted.view(*positions.shape, -1) - decoder.embed_positions(inputs, position_ids=running)
 
 
 def _log_probabilities(language_model: nn.Module, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -125,13 +130,13 @@ def slot_constraint(
     candidate_mask: torch.Tensor | None,
     prompt_length: int,
     end_token_id: int,
-    beams: int,
+    rows_per_image: int = 1,
 ) -> Callable[[int, torch.Tensor], list[int]]:
     """A `prefix_allowed_tokens_fn`: after the prompt, only tokens that lead to one of the image's candidates.
 
     Args:
         candidate_mask: `(batch, candidates)`; `None` allows every candidate for every image.
-        beams: beams per image, so that a row can be traced back to its image.
+        rows_per_image: sequences sampled per image (`num_return_sequences`); beams of an image share one row.
     """
     lengths = candidate_attention_mask.sum(1).tolist()
     phrases = [tuple(ids[:length]) for ids, length in zip(candidate_ids.tolist(), lengths, strict=True)]
@@ -139,7 +144,9 @@ def slot_constraint(
 
     def next_tokens(row: int, written: torch.Tensor) -> list[int]:
         so_far = tuple(written[prompt_length:].tolist())
-        mine = phrases if allowed is None else [p for p, ok in zip(phrases, allowed[row], strict=True) if ok]
+        mine = phrases
+        if allowed is not None:
+            mine = [phrase for phrase, ok in zip(phrases, allowed[row // rows_per_image], strict=True) if ok]
         following = {p[len(so_far)] for p in mine if p[: len(so_far)] == so_far and len(p) > len(so_far)}
         if so_far in mine or not following:
             following.add(end_token_id)

@@ -1,0 +1,56 @@
+"""`iec-hub evaluate DIR --split NAME`: the metrics of a labelled data set, as one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from iec_hub.errors import DataError
+
+HELP = "measure a checkpoint on labelled pictures"
+DESCRIPTION = (
+    "Evaluate a checkpoint on one split of a data set: a folder with metadata.csv (file_name, split, and emotion or "
+    "one column per label), or another layout that iec_hub.data reads. The last line of the output is one JSON "
+    "object; what was left out is named on stderr."
+)
+MOST_REASONS = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DIR", help="the data set's folder")
+    parser.add_argument("--split", metavar="NAME", help="such as validation or test; needed where there are splits")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print; see :func:`iec_hub.cli.main` for what is returned.
+
+    Raises:
+        IecHubError: if the data, the split or the model cannot be used.
+    """
+    from iec_hub.commands.session import count, load_predictor, printable, quiet_libraries, with_progress
+    from iec_hub.data import SkippedRow, load_emotion_dataset
+
+    with quiet_libraries():
+        from iec_hub.evaluation.running import evaluate_predictor
+
+        dataset = load_emotion_dataset(
+            arguments.data, emotion_model=arguments.labels or arguments.emotion_model, split=arguments.split
+        )
+        if arguments.split is None and dataset.splits():
+            # Figures over training pictures would look like results.
+            raise DataError(f"{dataset.name} has the splits {', '.join(dataset.splits())}; name one with --split.")
+        skipped: list[SkippedRow] = list(dataset.skipped)
+        result = evaluate_predictor(
+            load_predictor(arguments),
+            dataset,
+            batch_size=arguments.batch_size,
+            progress=with_progress,
+            on_skipped=skipped.append,
+        )
+    for row in skipped[:MOST_REASONS]:
+        print(f"skipped {printable(str(row))}", file=sys.stderr)
+    if len(skipped) > MOST_REASONS:
+        print(f"skipped {count(len(skipped) - MOST_REASONS, 'more row')}", file=sys.stderr)
+    print(json.dumps({**result, "split": arguments.split}))
+    return 0

@@ -1,0 +1,1 @@
+"""Training: data and settings in; checkpoint, metrics and model card out."""

@@ -1,0 +1,111 @@
+"""Vision features of a data set, computed once and kept on disk: a frozen tower need not run every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from iec_hub.data import EmotionExample
+from iec_hub.models.image_emotion import ImageEmotionModel
+from iec_hub.predictor import DECODE_SIDE
+
+_BATCH = 32
+
+
+def augmented_view(image: Image.Image, view: int, key: str) -> Image.Image:
+    """View 0 is the image itself, view 1 its mirror image, later ones random crops of 40-100 % of its area.
+
+    `key` and `view` alone decide the crop, so that a run can be repeated.
+    """
+    if view == 0:
+        return image
+    if view == 1:
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    rng = random.Random(f"{key}/{view}")
+    width, height = image.size
+    area, stretch = rng.uniform(0.4, 1.0), rng.uniform(3 / 4, 4 / 3)
+    crop_width = max(1, min(width, round(width * (area * stretch) ** 0.5)))
+    crop_height = max(1, min(height, round(height * (area / stretch) ** 0.5)))
+    left, top = rng.randint(0, width - crop_width), rng.randint(0, height - crop_height)
+    crop = image.crop((left, top, left + crop_width, top + crop_height))
+    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
+
+
+def cached_features(
+    model: ImageEmotionModel,
+    processor: Any,
+    examples: Sequence[EmotionExample],
+    cache: Path | None,
+    views: int = 1,
+    description: str = "features",
+) -> torch.Tensor:
+    """Pooled vision features `(views, images, width)`, float32, read from `cache` where they were computed before.
+
+    The key covers the vision weights, the preprocessing and every file's path, size and time of change.
+    """
+    key = _fingerprint(model, processor, examples)
+    stacked = []
+    for view in range(views):
+        file = None if cache is None else cache / f"{key}-view{view}.safetensors"
+        if file is not None and file.exists():
+            stacked.append(load_file(file)["pooled"])
+            continue
+        pooled = _compute(model, processor, examples, view, f"{description}, view {view + 1} of {views}")
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}.partial")
+            save_file({"pooled": pooled}, partial)
+            partial.replace(file)  # a killed run leaves no half-written cache
+        stacked.append(pooled)
+    return torch.stack(stacked)
+
+
+@torch.inference_mode()
+def _compute(
+    model: ImageEmotionModel, processor: Any, examples: Sequence[EmotionExample], view: int, description: str
+) -> torch.Tensor:
+    def load(example: EmotionExample) -> Image.Image:
+        return augmented_view(example.open(max_side=DECODE_SIDE), view, example.origin)
+
+    was_training, device = model.training, model.device
+    model.eval()
+    parts = []
+    starts = range(0, len(examples), _BATCH)
+    with ThreadPoolExecutor(2) as pool:
+        following = list(pool.map(load, examples[:_BATCH]))
+        for start in tqdm(starts, desc=description, unit="batch"):
+            images = following
+            jobs = [pool.submit(load, example) for example in examples[start + _BATCH : start + 2 * _BATCH]]
+            pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"].to(device)
+            parts.append(model.get_image_features(pixels).pooled.float().cpu())
+            following = [job.result() for job in jobs]
+    model.train(was_training)
+    return torch.cat(parts).clone()
+
+
+def _fingerprint(model: ImageEmotionModel, processor: Any, examples: Sequence[EmotionExample]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.vision_model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    settings = [processor.image_processor.to_dict(), list(getattr(model.config, "vision_feature_layers", ()))]
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    for example in examples:
+        image = example.image
+        if isinstance(image, Path):
+            stat = image.stat()
+            digest.update(f"{image}|{stat.st_size}|{stat.st_mtime_ns}|{example.origin}".encode())
+        else:
+            digest.update(hashlib.sha256(example.open().tobytes()).digest())
+    return digest.hexdigest()[:32]

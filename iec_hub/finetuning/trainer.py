@@ -1,0 +1,107 @@
+"""transformers' Trainer with what image emotion models need: per-part learning rates and metrics over several sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, Trainer, TrainingArguments
+
+from iec_hub.evaluation import evaluate_distributions
+
+
+@dataclass
+class EmotionTrainingArguments(TrainingArguments):
+    """[`TrainingArguments`] with defaults that suit small emotion data sets; every one of its options can be set.
+
+    `learning_rate` is that of the mapping (and of every part without one of its own).
+    """
+
+    output_dir: str = field(default="runs/ugrie", metadata={"help": "Where checkpoints, metrics and the card go."})
+    learning_rate: float = field(default=1e-3, metadata={"help": "Learning rate of the mapping network."})
+    language_learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the language part."})
+    vision_learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the vision tower."})
+    per_device_train_batch_size: int = field(default=64, metadata={"help": "Images and texts in a step."})
+    per_device_eval_batch_size: int = field(default=128, metadata={"help": "Images in an evaluation step."})
+    num_train_epochs: float = field(default=10, metadata={"help": "Passes over the training images."})
+    weight_decay: float = field(default=0.05, metadata={"help": "AdamW's weight decay."})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "Shape of the learning rate."})
+    warmup_steps: float = field(default=30, metadata={"help": "Steps until the full learning rate."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to write a checkpoint."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best epoch's weights."})
+    metric_for_best_model: str | None = field(
+        default="soft_cross_entropy", metadata={"help": "What 'best' means on validation."}
+    )
+    greater_is_better: bool | None = field(default=False, metadata={"help": "Whether more of it is better."})
+    report_to: None | str | list[str] = field(default="none", metadata={"help": "tensorboard, wandb, trackio..."})
+    logging_steps: float = field(default=10, metadata={"help": "Steps between log lines."})
+    # Batches hold tensors that are no argument of every forward signature, and `labels` is a distribution.
+    remove_unused_columns: bool | None = field(default=False, metadata={"help": "Keep it off."})
+    label_names: list[str] | None = field(default_factory=lambda: ["labels"], metadata={"help": "Keep it."})
+
+
+class EmotionTrainer(Trainer):
+    """[`Trainer`] over the package's models.
+
+    Evaluation over several data sets also reports the mean of each metric over them, under the plain name, so that the
+    best epoch is one for all.
+    """
+
+    args: EmotionTrainingArguments
+
+    def __init__(self, *args: Any, eval_collator: Any = None, **kwargs: Any):
+        kwargs.setdefault("compute_metrics", distribution_metrics)
+        super().__init__(*args, **kwargs)
+        self.eval_collator = eval_collator or self.data_collator
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        train_collator, self.data_collator = self.data_collator, self.eval_collator
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = train_collator
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            decayed = set(self.get_decay_parameter_names(self.model))
+            groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    decay = self.args.weight_decay if name in decayed else 0.0
+                    groups.setdefault((self._learning_rate(name), decay), []).append(parameter)
+            options = [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+            optimizer_class, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = optimizer_class(options, **settings)
+        return self.optimizer
+
+    def _learning_rate(self, name: str) -> float:
+        if "vision_model." in name:
+            return self.args.vision_learning_rate
+        if "language_model." in name:
+            return self.args.language_learning_rate
+        return self.args.learning_rate
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict:
+        datasets = self.eval_dataset if eval_dataset is None else eval_dataset
+        if not isinstance(datasets, dict):
+            return super().evaluate(datasets, ignore_keys, metric_key_prefix)
+        metrics: dict[str, float] = {}
+        for name, dataset in datasets.items():
+            metrics |= super().evaluate(dataset, ignore_keys, f"{metric_key_prefix}_{name}")
+        for metric in ("accuracy", "soft_cross_entropy"):
+            values = [metrics[f"{metric_key_prefix}_{name}_{metric}"] for name in datasets]
+            metrics[f"{metric_key_prefix}_{metric}"] = sum(values) / len(values)
+        self.log({k: v for k, v in metrics.items() if k.count("_") <= 3 and "runtime" not in k})
+        return metrics
+
+
+def distribution_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Metrics of logits `(images, labels)` against distributions of the same shape."""
+    logits = torch.as_tensor(prediction.predictions).float()
+    labels = prediction.label_ids[0] if isinstance(prediction.label_ids, tuple) else prediction.label_ids
+    return evaluate_distributions(logits.softmax(-1).numpy(), labels)

@@ -1,0 +1,117 @@
+"""Shared fixtures: real CC BY photographs and a tiny UGRIE with random weights, both without any network."""
+
+import os
+
+# Before torch is imported anywhere: spinning threads make two cores many times slower, and a hub id would retry.
+os.environ["OMP_WAIT_POLICY"] = "passive"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iec_hub.emotions import EMOTION_MODELS
+
+torch.set_num_threads(2)
+
+FIXTURES = Path(__file__).parent / "fixtures"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TINY_SIDE = 64
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Path]:
+    """The CC BY photographs, sorted by name."""
+    return sorted((FIXTURES / "coco_cc_by").glob("*.jpg"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """A WordPiece tokenizer of the label words and the template's words; any other word falls into letters."""
+    from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordPiece
+    from transformers import PreTrainedTokenizerFast
+
+    from iec_hub.models.ugrie.configuration_ugrie import DEFAULT_TEMPLATE
+
+    texts = [DEFAULT_TEMPLATE] + [text for model in EMOTION_MODELS.values() for text in (model.title, *model.phrases)]
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = {word for text in texts for word, _ in splitter.pre_tokenize_str(text.lower())}
+    letters = [chr(code) for code in range(ord(" ") + 1, ord("~") + 1)]
+    pieces = dict.fromkeys([*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), *sorted(words)])
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    backend = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = splitter
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        bos_token="[CLS]",
+        eos_token="[SEP]",
+    )
+
+
+@pytest.fixture(scope="session")
+def build_tiny_ugrie(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
+    """`build(seed=0, **config fields) -> (model, processor)`: a ViT-like tower, a two-layer BART, random weights."""
+
+    def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
+        from transformers import ViTImageProcessor
+
+        from iec_hub.models import UgrieConfig, UgrieForImageEmotion, UgrieProcessor
+
+        tokenizer = tiny_tokenizer
+        # Weights of the usual size (0.02) are too small to tell pictures apart through this few channels.
+        vision = {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64}
+        vision |= {"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": TINY_SIDE, "patch_size": 16}
+        vision |= {"initializer_factor": 3.0}
+        text = {"model_type": "bart", "vocab_size": len(tokenizer), "d_model": 32, "max_position_embeddings": 128}
+        text |= {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+        text |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "forced_eos_token_id": None}
+        text |= {"init_std": 0.3}
+        text |= {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id}
+        text |= {"eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.eos_token_id}
+        settings = {
+            "vision_config": vision,
+            "text_config": text,
+            "emotion_models": ["mikels8", "ekman7"],
+            "prefix_length": 4,
+            "initializer_range": 0.3,
+        }
+        torch.manual_seed(seed)
+        model = UgrieForImageEmotion(UgrieConfig(**(settings | fields))).eval()
+        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
+        return model, UgrieProcessor(image_processor, tokenizer).adopt(model.config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_ugrie_dir(build_tiny_ugrie: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved checkpoint: a tiny random UGRIE over mikels8 (the default) and ekman7, with its processor."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-ugrie"
+    model, processor = build_tiny_ugrie()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor(tiny_ugrie_dir: Path) -> Any:
+    """A predictor on the CPU over the tiny checkpoint; do not change its model."""
+    from iec_hub.predictor import EmotionPredictor
+
+    return EmotionPredictor.from_pretrained(tiny_ugrie_dir, device="cpu")
