@@ -123,7 +123,10 @@ class EmotionPrediction:
 
     @property
     def confidence(self) -> float:
-        """Probability of the top label: after calibration, how often such a top label is right."""
+        """Probability of the top label: of the viewers, the share that is expected to name it.
+
+        Where training data had votes, that is lower than how often the top label is the viewers' own top label.
+        """
         return self.ranking[0][1]
 
     @property

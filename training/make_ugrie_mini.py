@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import mini_backbones
@@ -54,27 +53,28 @@ def main() -> None:
     mini_backbones.build([texts / name for name in VOCABULARY_TEXTS], backbones)
     config = arguments.work / "config.json"
     config.write_text(json.dumps(CONFIG), encoding="utf-8")
-    with tempfile.TemporaryDirectory(dir=arguments.work) as run:
-        train_ugrie(
-            [
-                *("--data", *(str(arguments.data_dir / name) for name in arguments.data)),
-                *("--texts", str(texts / "fi_concepts.csv")),
-                *("--captions", *(str(arguments.data_dir / name / "metadata.csv") for name in ("oasis", "captions"))),
-                *("--sentence_encoder", str(mini_backbones.minilm_directory())),
-                *("--lexicon", str(backbones / "lexicon")),
-                *("--vision", str(backbones / "vision"), "--text", str(backbones / "language")),
-                *("--config", str(config), "--label_words", "label"),
-                *("--cache", str(arguments.work / "features")),
-                *("--output_dir", f"{run}/{arguments.output.name}", "--seed", str(arguments.seed)),
-                *("--half_precision_weights", "True"),
-                *("--use_cpu", "True", "--bf16", "True"),
-                *further,
-            ]
-        )
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        for file in (Path(run) / arguments.output.name).iterdir():
-            if file.is_file():
-                shutil.copyfile(file, arguments.output / file.name)
+    run = arguments.work / "run" / arguments.output.name
+    train_ugrie(
+        [
+            *("--data", *(str(arguments.data_dir / name) for name in arguments.data)),
+            *("--texts", str(texts / "fi_concepts.csv")),
+            *("--captions", *(str(arguments.data_dir / name / "metadata.csv") for name in ("oasis", "captions"))),
+            *("--sentence_encoder", str(mini_backbones.minilm_directory())),
+            *("--lexicon", str(backbones / "lexicon")),
+            *("--vision", str(backbones / "vision"), "--text", str(backbones / "language")),
+            *("--config", str(config), "--label_words", "label"),
+            *("--cache", str(arguments.work / "features")),
+            *("--output_dir", str(run), "--seed", str(arguments.seed)),
+            *("--half_precision_weights", "True"),
+            *("--use_cpu", "True", "--bf16", "True"),
+            *("--card_notes", str(Path(__file__).parent / "ugrie_mini_notes.md")),
+            *further,
+        ]
+    )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for file in run.iterdir():
+        if file.is_file() and file.suffix in (".json", ".safetensors", ".md"):
+            shutil.copyfile(file, arguments.output / file.name)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _words(lines: Iterable[str]) -> Iterator[str]:
 def build_tokenizer(texts: Iterable[str], size: int) -> tuple[PreTrainedTokenizerFast, list[int]]:
     """MiniLM's WordPiece cut to `size` pieces, and each piece's row in MiniLM's embeddings.
 
-    Kept are the special tokens, every single character (so that no word is unreadable), all words of the emotion models
+    Kept are the special tokens, every single character (so that no word is unreadable), the emotion models' words
     and then the most frequent pieces of the texts.
     """
     full = Tokenizer.from_file(str(minilm_directory() / "tokenizer.json"))

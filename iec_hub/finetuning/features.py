@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -58,8 +59,9 @@ def cached_features(
     stacked = []
     for view in range(views):
         file = None if cache is None else cache / f"{key}-view{view}.safetensors"
-        if file is not None and file.exists():
-            stacked.append(load_file(file)["pooled"])
+        pooled = None if file is None else _read(file)
+        if pooled is not None:
+            stacked.append(pooled)
             continue
         pooled = _compute(model, processor, examples, view, f"{description}, view {view + 1} of {views}")
         if file is not None:
@@ -69,6 +71,14 @@ def cached_features(
             partial.replace(file)  # a killed run leaves no half-written cache
         stacked.append(pooled)
     return torch.stack(stacked)
+
+
+def _read(file: Path) -> torch.Tensor | None:
+    """Features of a file; `None` where there is none, or a damaged one, which is then written anew."""
+    try:
+        return load_file(file)["pooled"]
+    except (FileNotFoundError, SafetensorError, KeyError):
+        return None
 
 
 @torch.inference_mode()

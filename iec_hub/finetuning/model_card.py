@@ -18,10 +18,17 @@ CITATION = """@article{shi2024one,
   doi     = {10.1109/TCSVT.2023.3341840}
 }"""
 
-LIMITS = """The model says what a picture is likely to **evoke in people who look at it**. It does not read the feelings
-of a person shown, and must not be used to infer emotions of people, least of all at work or in education, which
-Article 5(1)(f) of the EU AI Act prohibits. The labels come from annotators of a few countries; other viewers may feel
-differently. Predictions are distributions, and the `uncertain` flag is part of the answer."""
+LIMITS = """The model says what a picture is likely to **evoke in people who look at it**. It does not read the
+feelings of a person shown, and must not be used to infer emotions of people, least of all at work or in education,
+which Article 5(1)(f) of the EU AI Act prohibits. The labels come from the annotators of the data sets below; other
+viewers may feel differently. Predictions are distributions, and the `uncertain` flag is part of the answer."""
+
+# The Hub asks for a name where a licence is "other"; the card's own part says what it means.
+LICENSE_NAME = "see-data-terms-and-weights"
+
+# What a run says about terms when nobody told it more.
+NO_NOTES = """Nobody has stated terms for these weights. They are derived from the images and labels below and from the
+weights that the training started from, whose own terms apply; read those before any use beyond research."""
 
 
 def metrics_table(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -34,23 +41,43 @@ def metrics_table(results: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def model_card(
-    name: str, config: ImageEmotionConfig, log: Mapping[str, Any], settings: Mapping[str, Any], training: Any
+    name: str,
+    config: ImageEmotionConfig,
+    log: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    training: Any,
+    license: str = "other",  # noqa: A002  the Hub's name for it
+    notes: str = "",
 ) -> str:
-    """The card as Markdown with Hub metadata."""
+    """The card as Markdown with Hub metadata.
+
+    Args:
+        log: what `metrics.json` holds.
+        settings: the run's own arguments; `training`: the Trainer's.
+        license: of the weights, as the Hub names it.
+        notes: Markdown on the terms of data and weights.
+    """
     models = config.trained_emotion_models.values()
     labels = "\n".join(f"- `{m.name}`: " + ", ".join(m.labels) for m in models)
     template = config.templates["default"] if isinstance(config, UgrieConfig) else ""
     tables = [f"### {part.title()}\n\n{metrics_table(log[part])}\n" for part in ("test", "validation") if part in log]
-    used = {k: (Path(v).name if isinstance(v, str) and "/" in v else v) for k, v in settings.items() if _told(v)}
+    used = {key: _shown(value) for key, value in settings.items() if _told(value)}
     used |= {
         key: getattr(training, key)
         for key in ("seed", "num_train_epochs", "learning_rate", "language_learning_rate", "weight_decay")
     }
+    if "vision" not in settings.get("freeze", ()):
+        used["vision_learning_rate"] = training.vision_learning_rate
     used["batch_size"] = training.per_device_train_batch_size * training.gradient_accumulation_steps
     chosen = {key: log[key] for key in sorted(log) if key.startswith(("teacher_", "alignment_", "temperatures"))}
+    selection = (
+        "The best epoch was chosen on validation" if training.load_best_model_at_end else "The last epoch is kept"
+    )
+    terms = f"license: {license}" + (f"\nlicense_name: {LICENSE_NAME}" if license == "other" else "")
     return f"""---
 library_name: transformers
 pipeline_tag: image-classification
+{terms}
 tags:
 - image-emotion-classification
 - {config.model_type}
@@ -61,7 +88,7 @@ tags:
 
 Image emotion classification with UGRIE as `iec_hub` implements it: a vision tower, a mapping network and a
 BART-family language part that fills `{template}`. Only the paper's abstract was followed; the design is this
-implementation's.
+implementation's, and no figure here is the paper's.
 
 {labels}
 
@@ -78,20 +105,27 @@ print(predictor.predict(["photo.jpg"])[0])
 
 ## Results
 
-The best epoch was chosen on validation; temperatures were fitted there. Test data chose nothing.
+{selection}; temperatures were fitted on validation, so its figures flatter. Test data chose nothing.
 
-{"".join(tables) or "Nothing was measured in this run."}
+{chr(10).join(tables) or "Nothing was measured in this run."}
+
+## Data terms and weights
+
+{notes.strip() or NO_NOTES}
+
 ## Training
 
-Data: {"; ".join(" ".join(str(report).split()) for report in log.get("data", {}).values())}
+Data:
+
+{chr(10).join(f"- {' '.join(str(report).split())}" for report in log.get("data", {}).values())}
 
 Settings:
 
 ```json
-{json.dumps(_flat(used), indent=2, sort_keys=True, default=str)}
+{json.dumps(used, indent=2, sort_keys=True, default=str)}
 ```
 
-Chosen on validation:
+Chosen or fitted on training and validation data:
 
 ```json
 {json.dumps(chosen, indent=2, default=float)}
@@ -106,25 +140,30 @@ Chosen on validation:
 
 
 def _told(value: Any) -> bool:
-    return value not in (None, "", [], False)
+    """Zeros are told: a recipe with something switched off is another recipe."""
+    return value is not None and value is not False and value not in ("", [])
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths in lists shown by their last part: a card names data, not somebody's disk."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat[key] = (
-            [Path(v).name if isinstance(v, str) and "/" in v else v for v in value]
-            if isinstance(value, list)
-            else value
-        )
-    return flat
+def _shown(value: Any) -> Any:
+    """Paths by their last part: a card names data, not somebody's disk."""
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    if isinstance(value, str) and (Path(value).is_absolute() or Path(value).exists()):
+        return Path(value).name
+    return value
 
 
 def write_model_card(
-    folder: Path, config: ImageEmotionConfig, log: Mapping[str, Any], settings: Mapping[str, Any], training: Any
+    folder: Path,
+    config: ImageEmotionConfig,
+    log: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    training: Any,
+    license: str = "other",  # noqa: A002
+    notes: str = "",
 ) -> Path:
-    """Write `README.md` into a checkpoint's folder."""
+    """Write `README.md` into a checkpoint's folder; arguments as in [`model_card`]."""
     path = folder / "README.md"
-    path.write_text(model_card(folder.name, config, log, settings, training), encoding="utf-8")
+    name = folder.resolve().name
+    path.write_text(model_card(name, config, log, settings, training, license, notes), encoding="utf-8")
     return path

@@ -4,7 +4,7 @@
 2. Images are placed in the same embedding space: a ridge regression on image-text pairs, on top of the names of what a
    classifier sees where there is one, is distilled into the model's small map.
 
-Then the model already knows, before it has seen one labelled image, what an image of "rusty abandoned hospital" evokes.
+Then the model already knows, before it has seen one labelled image, what an image of "abandoned hospital" evokes.
 Training a reader on text alone and lending it to images is known from captioning (Nukrai et al., CapDec, 2022; Li et
 al., DeCap, 2023); this form of it is ours.
 """
@@ -12,10 +12,11 @@ al., DeCap, 2023); this form of it is ours.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -26,14 +27,16 @@ from transformers import AutoModel, AutoTokenizer
 
 from iec_hub.data import label_index
 from iec_hub.emotions import EmotionModel
-from iec_hub.errors import DataError
+from iec_hub.errors import CheckpointError, DataError
 from iec_hub.finetuning.training_data import TextSource
 from iec_hub.models.ugrie import UgrieForImageEmotion
 
 logger = logging.getLogger(__name__)
 
-RIDGES = (3e3, 1e4, 3e4, 1e5)
+RIDGES = (3e3, 1e4, 3e4, 1e5, 3e5)
 LEXICON_SHARE = 0.7
+# How byte-level and sentence-piece vocabularies mark a piece that begins a word.
+_WORD_BEGINS = ("\u0120", "\u2581")
 _NOT_TEXT = {"id", "emotion", "label", "split", "file_name"}
 
 
@@ -41,8 +44,14 @@ class SentenceEncoder:
     """Mean-pooled, normalised sentence embeddings of any encoder of transformers."""
 
     def __init__(self, name: str | Path):
-        self.tokenizer = AutoTokenizer.from_pretrained(name)
-        self.model = AutoModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True).eval()
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name)
+            self.model = AutoModel.from_pretrained(name, dtype=torch.float32, use_safetensors=True).eval()
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+            raise CheckpointError(
+                f"The sentence encoder {str(name)!r} could not be loaded; check its id or folder ({reason})."
+            ) from error
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
@@ -68,7 +77,13 @@ def read_emotion_texts(path: Path, emotion_model: EmotionModel) -> tuple[list[li
     Raises:
         DataError: if there is no `emotion` column, no text, or no usable row. Broken rows are counted in the log.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name} cannot be read as a CSV file in UTF-8; check or convert it.") from error
+    if not content.strip():
+        raise DataError(f"{path.name} is empty; it needs a column 'emotion' and one with text.")
+    with io.StringIO(content, newline="") as file:
         reader = csv.DictReader(file)
         columns = [name for name in reader.fieldnames or [] if name not in _NOT_TEXT]
         if "emotion" not in (reader.fieldnames or []) or not columns:
@@ -77,7 +92,7 @@ def read_emotion_texts(path: Path, emotion_model: EmotionModel) -> tuple[list[li
         for row in reader:
             try:
                 distribution = torch.zeros(len(emotion_model))
-                distribution[label_index(emotion_model, row["emotion"])] = 1.0
+                distribution[label_index(row["emotion"], emotion_model)] = 1.0
             except DataError as error:
                 skipped[str(error)] += 1
                 continue
@@ -107,8 +122,15 @@ def text_source(path: Path, emotion_model: EmotionModel, encoder: SentenceEncode
 
 def word_source(tokenizer: object, encoder: SentenceEncoder) -> TextSource:
     """Every whole word of the vocabulary naming itself, so that labels never trained are understood as well."""
-    words = sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2)
+    words = whole_words(tokenizer.get_vocab())
     return TextSource(None, encoder.encode(words)[:, None], words=words, noise=0.03)
+
+
+def whole_words(vocabulary: Collection[str]) -> list[str]:
+    """English words of at least three letters in a vocabulary, in lower case, once each."""
+    if any(piece.startswith(_WORD_BEGINS) for piece in vocabulary):  # then pieces without the mark are parts of words
+        vocabulary = [piece[1:] for piece in vocabulary if piece.startswith(_WORD_BEGINS)]
+    return sorted({word.lower() for word in vocabulary if word.isascii() and word.isalpha() and len(word) > 2})
 
 
 class Lexicon:
@@ -140,7 +162,8 @@ def fit_alignment(
         Weight `(width, semantic size)`, bias, and the ridge with the best cosine on a held-out fifth.
     """
     target = texts if lexicon is None else texts - LEXICON_SHARE * lexicon(pooled)
-    held_out = torch.arange(len(normed)) % 5 == 0
+    # Rows with the same text are views of one image; all of them are held out, or none.
+    held_out = torch.unique(texts, dim=0, return_inverse=True)[1] % 5 == 0
 
     def solve(rows: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
         mean, target_mean = normed[rows].mean(0), target[rows].mean(0)

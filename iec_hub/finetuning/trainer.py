@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
 from iec_hub.evaluation import evaluate_distributions
 
@@ -58,6 +58,9 @@ class EmotionTrainer(Trainer):
         kwargs.setdefault("compute_metrics", distribution_metrics)
         super().__init__(*args, **kwargs)
         self.eval_collator = eval_collator or self.data_collator
+        # The models take any keyword, which the Trainer reads as "divides its loss by the batch's items itself"; then
+        # it would not divide by the number of accumulated batches either.
+        self.model_accepts_loss_kwargs = False
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         train_collator, self.data_collator = self.data_collator, self.eval_collator
@@ -90,14 +93,51 @@ class EmotionTrainer(Trainer):
         datasets = self.eval_dataset if eval_dataset is None else eval_dataset
         if not isinstance(datasets, dict):
             return super().evaluate(datasets, ignore_keys, metric_key_prefix)
-        metrics: dict[str, float] = {}
+        single = {}
         for name, dataset in datasets.items():
-            metrics |= super().evaluate(dataset, ignore_keys, f"{metric_key_prefix}_{name}")
-        for metric in ("accuracy", "soft_cross_entropy"):
-            values = [metrics[f"{metric_key_prefix}_{name}_{metric}"] for name in datasets]
-            metrics[f"{metric_key_prefix}_{metric}"] = sum(values) / len(values)
-        self.log({k: v for k, v in metrics.items() if k.count("_") <= 3 and "runtime" not in k})
-        return metrics
+            single[name] = super().evaluate(dataset, ignore_keys, f"{metric_key_prefix}_{name}")
+        metrics = {key: value for part in single.values() for key, value in part.items()}
+        means = {}
+        for metric in ("loss", "accuracy", "macro_f1", "soft_cross_entropy", "kl", "ece"):
+            values = [part.get(f"{metric_key_prefix}_{name}_{metric}") for name, part in single.items()]
+            if None not in values:
+                means[f"{metric_key_prefix}_{metric}"] = sum(values) / len(values)
+        shown = ("_accuracy", "_soft_cross_entropy")
+        self.log(means | {key: value for key, value in metrics.items() if key.endswith(shown)})
+        # Callbacks have heard of every data set alone; what is best is decided on the means.
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, means)
+        return metrics | means
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Stops when the mean over the validation sets has not improved for some evaluations.
+
+    Unlike its parent it passes over evaluations of single data sets, and goes on counting when a run is resumed.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        stored = state.stateful_callbacks.get(type(self).__name__)
+        if isinstance(stored, dict):
+            self.early_stopping_patience_counter = stored["attributes"]["early_stopping_patience_counter"]
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        if f"eval_{args.metric_for_best_model.removeprefix('eval_')}" in metrics:
+            super().on_evaluate(args, state, control, metrics, **kwargs)
+
+
+class EpochOfData(TrainerCallback):
+    """Tells a data set its epoch.
+
+    accelerate's loader does too, but not where it wraps the batch sampler: with several processes, and when a run is
+    resumed in the middle of an epoch.
+    """
+
+    def __init__(self, data: Any):
+        self.data = data
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.data.set_epoch(int(state.epoch or 0))
 
 
 def distribution_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -100,6 +100,7 @@ class MixedEmotionData(Dataset):
             "distribution": source.distributions[index],
             "visible": not (self.augment and rng.random() < self.visual_dropout),
             "teacher": source.teacher,
+            "source": source.name,
         }
         if source.text_features is not None:
             item["text_features"] = source.text_features[index]
@@ -154,7 +155,8 @@ class UgrieCollator:
         if len(words) == 1:
             items = [item for item in items if "word" not in item] or items
             words = words if any("word" in item for item in items) else []
-        naming = EmotionModel.from_labels(words if len(words) > 1 else [*words, "nothing"]) if words else None
+        other = "something" if words == ["nothing"] else "nothing"
+        naming = EmotionModel.from_labels(words if len(words) > 1 else [*words, other]) if words else None
         models = [item.get("emotion_model", naming) for item in items]
         distributions = [
             item["distribution"] if "distribution" in item else torch.tensor(naming.distribution(item["word"]))
@@ -165,9 +167,9 @@ class UgrieCollator:
             images=images or None, emotion_models=models, distributions=distributions, batch_size=len(items)
         )
         batch.pop("emotion_models")
+        batch["visual_mask"] = torch.tensor([float(item["visible"]) for item in items])
         if not images:
             batch["pooled_features"] = self._rows(items, "pooled_features", self.pooled_size)
-            batch["visual_mask"] = torch.tensor([float(item["visible"]) for item in items])
             self._mix(batch, items, models)
         if self.semantic_size:
             batch["semantic_features"] = self._rows(items, "semantic_features", self.semantic_size)
@@ -180,15 +182,16 @@ class UgrieCollator:
         return torch.stack([item.get(name, torch.zeros(width)) for item in items]).float()
 
     def _mix(self, batch: BatchFeature, items: Sequence[dict[str, Any]], models: Sequence[EmotionModel]) -> None:
-        """Mix images of one emotion model with each other, then ask the teachers about what came out."""
+        """Mix images of one data set with each other, then ask its teacher about what came out."""
         keys = [item["key"] for item in items if "key" in item]
         generator = torch.Generator().manual_seed(hash(tuple(keys)) % 2**62)
-        for model in dict.fromkeys(models):
-            rows = torch.tensor(
-                [i for i, item in enumerate(items) if "pooled_features" in item and models[i] == model]
-            )
-            if not len(rows):
-                continue
+        sources: dict[tuple[EmotionModel, str], list[int]] = {}
+        order = list(dict.fromkeys(models))
+        for i, item in enumerate(items):
+            if "pooled_features" in item:
+                sources.setdefault((models[i], item.get("source", "")), []).append(i)
+        for _, indices in sorted(sources.items(), key=lambda entry: order.index(entry[0][0])):
+            rows = torch.tensor(indices)
             columns = batch["candidate_mask"][rows[0]].nonzero()[:, 0]
             place = (rows[:, None], columns[None])
             features, labels = batch["pooled_features"][rows], batch["labels"][place]

@@ -5,79 +5,31 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, HfArgumentParser
 
-from iec_hub.data import EmotionDataset, load_emotion_dataset, remove_duplicates
-from iec_hub.emotions import Emotion, EmotionModel, get_emotion_model
+from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
 from iec_hub.finetuning import ugrie_training as stages
 from iec_hub.finetuning.features import cached_features
 from iec_hub.finetuning.model_card import write_model_card
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder, text_source, word_source
 from iec_hub.finetuning.trainer import EmotionTrainingArguments
-from iec_hub.models.ugrie import UGRIE_PRESETS, UgrieConfig, UgrieForImageEmotion, UgrieProcessor
-from iec_hub.registry import checkpoint_path
+from iec_hub.finetuning.ugrie_arguments import (
+    CardArguments,
+    DataArguments,
+    ModelArguments,
+    RecipeArguments,
+    check_arguments,
+    frozen_parts,
+    parse_arguments,
+)
+from iec_hub.finetuning.ugrie_loading import load_data, load_model, read_captions
+from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class DataArguments:
-    """What to train on."""
-
-    data: list[str] = field(
-        metadata={
-            "help": "Data sets of labelled images (folder, metadata file or Hub id); splits train and validation."
-        }
-    )
-    deduplicate: bool = field(default=False, metadata={"help": "Drop near-duplicates across splits first."})
-    texts: list[str] = field(
-        default_factory=list, metadata={"help": "CSV files with `emotion` and text columns: text-only teaching."}
-    )
-    text_emotion_model: str = field(default="mikels8", metadata={"help": "Emotion model of --texts."})
-    captions: list[str] = field(
-        default_factory=list,
-        metadata={"help": "CSV files with `file_name`, `split` and text columns: images to align."},
-    )
-    sentence_encoder: str | None = field(
-        default=None, metadata={"help": "Encoder of texts (id or folder); needed for --texts and --captions."}
-    )
-    lexicon: str | None = field(default=None, metadata={"help": "Folder with a classifier head and its class names."})
-    shots: int | None = field(default=None, metadata={"help": "Train on this many images per class only."})
-
-
-@dataclass
-class ModelArguments:
-    """What to start from."""
-
-    model: str | None = field(default=None, metadata={"help": "A UGRIE checkpoint to continue from (id or folder)."})
-    vision: str | None = field(default=None, metadata={"help": "Pretrained vision tower (id or folder)."})
-    text: str | None = field(default=None, metadata={"help": "Pretrained BART (id or folder)."})
-    preset: str | None = field(default=None, metadata={"help": f"One of {', '.join(UGRIE_PRESETS)}."})
-    config: str | None = field(default=None, metadata={"help": "JSON file with further fields of UgrieConfig."})
-    label_words: str = field(
-        default="plutchik", metadata={"help": "'plutchik': intensity words; 'label': the label itself."}
-    )
-    freeze: list[str] = field(default_factory=lambda: ["vision"], metadata={"help": "vision, language, mapping."})
-
-
-@dataclass
-class RecipeArguments:
-    """How to train, beside the Trainer's own options."""
-
-    views: int = field(default=5, metadata={"help": "Augmented views per image with a frozen vision tower."})
-    cache: str | None = field(default=None, metadata={"help": "Folder for cached vision features."})
-    mixup: float = field(default=0.5, metadata={"help": "Beta parameter of mixup; 0 switches it off."})
-    visual_dropout: float = field(default=0.15, metadata={"help": "How often an image's visual prefix is hidden."})
-    teacher_weight: float = field(default=0.7, metadata={"help": "Share of the linear teacher; 0: votes alone."})
-    patience: int = field(default=4, metadata={"help": "Epochs without improvement before stopping; 0: never."})
-    text_epochs: float = field(default=3.0, metadata={"help": "Passes over --texts."})
-    half_precision_weights: bool = field(default=False, metadata={"help": "Save weights in float16."})
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -86,22 +38,22 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         IecHubError: with one sentence, for arguments and data that cannot be used.
     """
-    parser = HfArgumentParser(
-        (DataArguments, ModelArguments, RecipeArguments, EmotionTrainingArguments), description=__doc__
-    )
-    data, model_arguments, recipe, arguments = parser.parse_args_into_dataclasses(
-        list(argv) if argv is not None else None
-    )
-    return train(data, model_arguments, recipe, arguments)
+    return train(*parse_arguments(argv, __doc__))
 
 
 def train(
-    data: DataArguments, start: ModelArguments, recipe: RecipeArguments, arguments: EmotionTrainingArguments
+    data: DataArguments,
+    start: ModelArguments,
+    recipe: RecipeArguments,
+    card: CardArguments,
+    arguments: EmotionTrainingArguments,
 ) -> dict[str, Any]:
     """The whole run: load, teach by text, align, train on images, calibrate, measure, save, write the card."""
+    check_arguments(data, start, recipe, card)
+    resumed = stages.resume_point(arguments)
     stages.begin(arguments)
     run = stages.UgrieRun(
-        freeze=tuple(start.freeze),
+        freeze=frozen_parts(start.freeze),
         views=recipe.views,
         cache=Path(recipe.cache) if recipe.cache else None,
         mixup=recipe.mixup,
@@ -115,119 +67,71 @@ def train(
     output = Path(arguments.output_dir)
     log: dict[str, Any] = {"seed": arguments.seed, "data": {d.name: d.report() for d in datasets}}
 
+    model.to(arguments.device)
     train_sources = stages.image_sources(model, processor, datasets, "train", run)
     held_out = stages.image_sources(model, processor, datasets, "validation", run)
-    frozen = "vision" in run.freeze
-    fresh = start.model is None
-    if frozen and fresh and model.config.feature_norm == "power":
-        model.feature_norm.fit(torch.cat([source.features[0] for source in train_sources]))
-
-    texts, taught = [], set()
+    model.cpu()
+    if start.model is None and model.config.feature_norm == "power":
+        stages.fit_feature_norm(model, processor, train_sources)
     if data.sentence_encoder:
-        encoder = SentenceEncoder(data.sentence_encoder)
-        if data.texts:
-            taught = {data.text_emotion_model}
-            texts = [
-                text_source(Path(path), model.config.resolve_emotion_model(data.text_emotion_model), encoder)
-                for path in data.texts
-            ]
-            words = [word_source(processor.tokenizer, encoder)]
-            stages.teach_by_text(model, processor, [*texts, *words], run, arguments)
-        if data.captions:
-            lexicon = Lexicon(Path(data.lexicon), encoder) if data.lexicon else None
-            log |= _align(model, processor, data, encoder, lexicon, train_sources, run, arguments.seed)
-    elif data.texts or data.captions:
-        raise DataError("--texts and --captions need a --sentence-encoder; name one (a Hub id or a folder).")
+        log |= _teach(model, processor, data, train_sources, run, arguments, resumed is not None)
 
-    if frozen and run.teacher_weight:
+    if run.teacher_weight and stages.features_are_fixed(model, run):
+        taught = {data.text_emotion_model} if data.texts and data.captions else set()
         for source, validation in zip(train_sources, held_out, strict=True):
-            known = source.emotion_model.name in taught and bool(data.captions)
             source.teacher, log[f"teacher_{source.name}"] = stages.make_teacher(
-                model, processor, source, validation, known
+                model, processor, source, validation, source.emotion_model.name in taught
             )
     trainer = stages.train_on_images(model, processor, train_sources, held_out, run, arguments)
     log["history"] = [entry for entry in trainer.state.log_history if "eval_soft_cross_entropy" in entry]
-    model.eval()
-    if recipe.half_precision_weights:
-        model = round_to_half(model)
-    if frozen:
-        log["temperatures"] = stages.calibrate(model, processor, held_out)
-        log["validation"] = stages.measure(model, processor, held_out)
-        tested = [d for d in datasets if "test" in d.splits()]
-        if tested:
-            log["test"] = stages.measure(model, processor, stages.image_sources(model, processor, tested, "test", run))
-    model.config.dtype = "float32"
     if trainer.is_world_process_zero():
-        stages.save_run(model.half() if recipe.half_precision_weights else model, processor, output, log)
-        write_model_card(output, model.config, log, vars(data) | vars(start) | vars(recipe), arguments)
+        _finish(model, processor, datasets, held_out, run, recipe, log)
+        stages.save_run(model, processor, output, log, half=recipe.half_precision_weights)
+        settings = vars(data) | vars(start) | vars(recipe)
+        notes = Path(card.card_notes).read_text(encoding="utf-8-sig") if card.card_notes else ""
+        write_model_card(output, model.config, log, settings, arguments, card.license, notes)
         logger.info("Saved to %s", output)
-    print(json.dumps({name: log[name] for name in ("validation", "test") if name in log}))
+        print(json.dumps({name: log[name] for name in ("validation", "test") if name in log}))
     return log
 
 
-def load_data(data: DataArguments, start: ModelArguments, seed: int) -> list[EmotionDataset]:
-    """The labelled data sets, reported, with the chosen label words; `--shots` thins the training split."""
-    from iec_hub.data import few_shot
-
-    datasets = []
-    for source in data.data:
-        dataset = load_emotion_dataset(source, verify_images=True)
-        if data.deduplicate:
-            dataset, _ = remove_duplicates(dataset)
-        missing = {"train", "validation"} - set(dataset.splits())
-        if missing:
-            raise DataError(f"{dataset.name} has no {sorted(missing)[0]} split; it has {', '.join(dataset.splits())}.")
-        if data.shots:
-            kept = few_shot(dataset.split("train"), data.shots, seed).examples
-            rest = [example for example in dataset.examples if example.split != "train"]
-            dataset = replace(dataset, examples=[*kept, *rest])
-        logger.warning("%s", dataset.report())
-        words = label_words(dataset.emotion_model, start.label_words)
-        examples = [replace(example, emotion_model=words) for example in dataset.examples]
-        datasets.append(replace(dataset, emotion_model=words, examples=examples))
-    return datasets
-
-
-def label_words(emotion_model: EmotionModel, kind: str) -> EmotionModel:
-    """The emotion model with its own words ("plutchik") or with each label standing for itself ("label")."""
-    if kind == "plutchik":
-        return emotion_model
-    if kind != "label":
-        raise DataError(f"--label-words is {kind!r}; use 'plutchik' or 'label'.")
-    emotions = tuple(Emotion(emotion.label, (emotion.label,), emotion.polarity) for emotion in emotion_model.emotions)
-    return replace(emotion_model, emotions=emotions)
-
-
-def load_model(
-    start: ModelArguments, emotion_models: Sequence[EmotionModel]
-) -> tuple[UgrieForImageEmotion, UgrieProcessor]:
-    """The model to train and its processor; new emotion models are added to a continued checkpoint's."""
-    models = {model.name: model for model in emotion_models}
-    if start.model:
-        path = checkpoint_path(start.model)
-        model = UgrieForImageEmotion.from_pretrained(path, dtype=torch.float32)
-        known = model.config.trained_emotion_models
-        model.config.emotion_models = [m.to_dict() for m in (known | models).values()]
-        return model, UgrieProcessor.from_pretrained(path).adopt(model.config)
-    fields = json.loads(Path(start.config).read_text(encoding="utf-8")) if start.config else {}
-    fields["emotion_models"] = [model.to_dict() for model in models.values()]
-    if start.preset:
-        if start.preset not in UGRIE_PRESETS:
-            raise DataError(f"There is no preset {start.preset!r}; use one of {', '.join(UGRIE_PRESETS)}.")
-        vision, text = UGRIE_PRESETS[start.preset]["backbones"]
-    elif start.vision and start.text:
-        vision, text = start.vision, start.text
-    else:
-        raise DataError("Nothing to start from; give --model, --preset, or --vision and --text.")
-    image_fields = fields.pop("image_processor", None)
-    model = UgrieForImageEmotion.from_backbones(vision, text, **fields)
-    images = AutoImageProcessor.from_pretrained(vision, **(image_fields or {}))
-    return model, UgrieProcessor(images, AutoTokenizer.from_pretrained(text)).adopt(model.config)
-
-
-def round_to_half(model: UgrieForImageEmotion) -> UgrieForImageEmotion:
-    """Round the weights as float16 will store them, so that what is calibrated and measured is what is loaded."""
-    return model.half().float()
+def _teach(
+    model: UgrieForImageEmotion,
+    processor: UgrieProcessor,
+    data: DataArguments,
+    train_sources: Sequence[stages.ImageSource],
+    run: stages.UgrieRun,
+    arguments: EmotionTrainingArguments,
+    resume: bool,
+) -> dict[str, Any]:
+    """Stages 1 and 2, or their stored result when a killed run goes on; returns what is worth logging."""
+    if not (data.texts or data.captions):
+        return {}
+    stored = Path(arguments.output_dir) / "taught"
+    if resume and (stored / "log.json").exists():
+        return stages.load_taught(model, stored)
+    size = model.config.semantic_size
+    if not size:
+        raise DataError("--texts and --captions need a model with a sentence space; set semantic_size in --config.")
+    encoder = SentenceEncoder(data.sentence_encoder)
+    if encoder.model.config.hidden_size != size:
+        raise DataError(
+            f"The sentence encoder is {encoder.model.config.hidden_size} wide and semantic_size is {size}; "
+            "make them the same in --config."
+        )
+    log: dict[str, Any] = {}
+    if data.texts and run.text_epochs > 0:
+        emotion_model = model.config.resolve_emotion_model(data.text_emotion_model)
+        texts = [text_source(Path(path), emotion_model, encoder) for path in data.texts]
+        stages.teach_by_text(model, processor, [*texts, word_source(processor.tokenizer, encoder)], run, arguments)
+        model.cpu()
+    if data.captions:
+        lexicon = Lexicon(Path(data.lexicon), encoder) if data.lexicon else None
+        device = arguments.device
+        log |= _align(model, processor, data, encoder, lexicon, train_sources, run, arguments.seed, device)
+    if arguments.process_index == 0:
+        stages.save_taught(model, stored, log)
+    return log
 
 
 def _align(
@@ -239,22 +143,29 @@ def _align(
     train_sources: Sequence[stages.ImageSource],
     run: stages.UgrieRun,
     seed: int,
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """Align images with their texts: the captioned ones, and the labelled ones that have a text."""
     pooled, texts, unlabelled = [], [], []
-    captioned = [(path, *read_captions(Path(path))) for path in data.captions]
-    for path, examples, captions in captioned:
-        features = cached_features(model, processor, examples, run.cache, run.views, Path(path).parent.name)
+    model.to(device)
+    for path in map(Path, data.captions):
+        examples, captions = read_captions(path)
+        features = cached_features(model, processor, examples, run.cache, run.views, path.parent.name)
         pooled.append(features.flatten(0, 1))
         texts.append(encoder.encode(captions).repeat(run.views, 1))
     for source in train_sources:
+        features = source.features
+        if features is None:  # the tower will change; its map begins where the tower is now
+            features = cached_features(model, processor, source.examples, run.cache, 1, source.name)
         described = [i for i, example in enumerate(source.examples) if _plain_text(example)]
         if described:
             embeddings = encoder.encode([_plain_text(source.examples[i]) for i in described])
-            pooled.append(source.features[:, described].flatten(0, 1))
-            texts.append(embeddings.repeat(run.views, 1))
-        unlabelled.append(source.features.flatten(0, 1))
-    return stages.align_images(model, (torch.cat(pooled), torch.cat(texts)), torch.cat(unlabelled), lexicon, seed)
+            pooled.append(features[:, described].flatten(0, 1))
+            texts.append(embeddings.repeat(len(features), 1))
+        unlabelled.append(features.flatten(0, 1))
+    model.cpu()
+    pairs = (torch.cat(pooled), torch.cat(texts))
+    return stages.align_images(model, pairs, torch.cat(unlabelled), lexicon, seed)
 
 
 def _plain_text(example: Any) -> str:
@@ -263,23 +174,24 @@ def _plain_text(example: Any) -> str:
     return str(attributes.get("tags") or example.text or "")
 
 
-def read_captions(path: Path) -> tuple[list[Any], list[str]]:
-    """Training images and texts of a CSV file with `file_name`, `split` and columns that begin with `caption`."""
-    import csv
-
-    from iec_hub.data import EmotionExample
-
-    nothing = get_emotion_model("sentiment2")
-    examples, captions = [], []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            text = " ".join(value for name, value in row.items() if name and name.startswith("caption") and value)
-            image = path.parent / row.get("file_name", "")
-            if row.get("split", "train") == "train" and text.strip() and image.is_file():
-                examples.append(
-                    EmotionExample(image, nothing, nothing.distribution([1, 1]), origin=f"{path.name}:{number}")
-                )
-                captions.append(text)
-    if not examples:
-        raise DataError(f"{path} has no training image with a caption; it needs file_name, split and caption columns.")
-    return examples, captions
+def _finish(
+    model: UgrieForImageEmotion,
+    processor: UgrieProcessor,
+    datasets: Sequence[EmotionDataset],
+    held_out: Sequence[stages.ImageSource],
+    run: stages.UgrieRun,
+    recipe: RecipeArguments,
+    log: dict[str, Any],
+) -> None:
+    """Calibrate on validation, then measure what will be loaded: with the weights as they are stored."""
+    model.eval()
+    if recipe.half_precision_weights:
+        stages.round_to_half(model)
+        # A frozen tower is rounded too, so its features are not those of the training any more.
+        held_out = stages.image_sources(model, processor, datasets, "validation", run)
+    log["temperatures"] = stages.calibrate(model, processor, held_out)
+    log["validation"] = stages.measure(model, processor, held_out)
+    tested = [dataset for dataset in datasets if "test" in dataset.splits()]
+    if tested:
+        test_sources = stages.image_sources(model, processor, tested, "test", run)
+        log["test"] = stages.measure(model, processor, test_sources)

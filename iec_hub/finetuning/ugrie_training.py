@@ -6,26 +6,31 @@ import copy
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, set_seed
+from safetensors.torch import load_model as load_tensors
+from safetensors.torch import save_model as save_tensors
+from transformers import IntervalStrategy, set_seed
 
 from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
-from iec_hub.evaluation import evaluate_distributions, fit_temperature
 from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning.features import cached_features
+from iec_hub.finetuning.measuring import calibrate, feature_logits, measure, round_to_half, save_run
 from iec_hub.finetuning.teaching import Lexicon, distil_alignment, fit_alignment, place_images
-from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
+from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import ImageSource, MixedEmotionData, Teacher, TextSource, UgrieCollator
+from iec_hub.finetuning.ugrie_arguments import frozen_parts
+from iec_hub.models.image_emotion import vision_width
 from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
 
 logger = logging.getLogger(__name__)
 
 TEACHER_STRENGTHS = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
+TEXT_LIKELIHOOD_WEIGHT = 0.5
 ZERO_SHOT_WEIGHTS = (0.0, 0.2, 0.4, 0.7)
 
 
@@ -51,7 +56,6 @@ class UgrieRun:
     patience: int = 4
     text_epochs: float = 3.0
     text_learning_rate: float = 5e-4
-    log: dict[str, Any] = field(default_factory=dict)
 
 
 def freeze_parts(model: UgrieForImageEmotion, freeze: Sequence[str]) -> None:
@@ -62,14 +66,14 @@ def freeze_parts(model: UgrieForImageEmotion, freeze: Sequence[str]) -> None:
     """
     prefixes = {"vision": ("vision_model.",), "language": ("language_model.",)}
     prefixes["mapping"] = ("mapping.", "semantic_mapping.")
-    unknown = set(freeze) - set(prefixes)
-    if unknown:
-        raise DataError(f"{sorted(unknown)[0]!r} cannot be frozen; name some of {', '.join(prefixes)}.")
-    frozen = tuple(prefix for part in freeze for prefix in prefixes[part])
+    frozen = tuple(prefix for part in frozen_parts(freeze) for prefix in prefixes[part])
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(frozen) if frozen else True)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise DataError("Every part is frozen, so there is nothing to train; freeze fewer parts.")
+        parameter.requires_grad_(not name.startswith(frozen))
+
+
+def features_are_fixed(model: UgrieForImageEmotion, run: UgrieRun) -> bool:
+    """Whether pooled features can stand in for the images: the tower is frozen and the mapping reads no tokens."""
+    return "vision" in run.freeze and model.config.mapping_type != "transformer"
 
 
 def image_sources(
@@ -79,14 +83,14 @@ def image_sources(
     split: str,
     run: UgrieRun,
 ) -> list[ImageSource]:
-    """One split of every data set, with cached features if the vision tower is frozen."""
+    """One split of every data set, with cached features where they can stand in for the images."""
     sources = []
     for dataset in datasets:
         part = dataset.split(split)
         source = ImageSource(
             dataset.name, dataset.emotion_model, torch.tensor(part.distributions()).float(), examples=part.examples
         )
-        if "vision" in run.freeze:
+        if features_are_fixed(model, run):
             views = run.views if split == "train" else 1
             source.features = cached_features(
                 model, processor, part.examples, run.cache, views, f"{dataset.name}/{split}"
@@ -95,13 +99,24 @@ def image_sources(
     return sources
 
 
+def fit_feature_norm(
+    model: UgrieForImageEmotion, processor: UgrieProcessor, train_sources: Sequence[ImageSource]
+) -> None:
+    """Set the power norm's statistics from the training images as they are."""
+    pooled = [
+        cached_features(model, processor, source.examples, None)[0] if source.features is None else source.features[0]
+        for source in train_sources
+    ]
+    model.feature_norm.fit(torch.cat(pooled))
+
+
 def collator_for(model: UgrieForImageEmotion, processor: UgrieProcessor, run: UgrieRun, train: bool) -> UgrieCollator:
     power = model.config.feature_norm == "power"
     return UgrieCollator(
         processor,
-        pooled_size=model.pooled_size,
+        pooled_size=model.config.pooled_size or vision_width(model.config.vision_config),
         semantic_size=model.config.semantic_size,
-        mixup=run.mixup if train and "vision" in run.freeze else 0.0,
+        mixup=run.mixup if train and features_are_fixed(model, run) else 0.0,
         teacher_weight=run.teacher_weight if train else 0.0,
         root=model.feature_norm.root if power else None,
     )
@@ -123,11 +138,36 @@ def teach_by_text(
     settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"
     settings.load_best_model_at_end, settings.language_learning_rate = False, run.text_learning_rate
     settings.learning_rate, settings.max_steps = run.text_learning_rate, -1
+    settings.push_to_hub = settings.eval_on_start = False
     data = MixedEmotionData(texts=texts, texts_per_epoch=sum(len(t.embeddings) for t in texts), seed=arguments.seed)
     trainer = EmotionTrainer(
-        model, settings, data_collator=collator_for(model, processor, run, train=False), train_dataset=data
+        model,
+        settings,
+        data_collator=collator_for(model, processor, run, train=False),
+        train_dataset=data,
+        callbacks=[EpochOfData(data)],
     )
-    trainer.train()
+    # A word is told from the whole vocabulary, not only from the other words of its batch.
+    weight, model.config.likelihood_weight = model.config.likelihood_weight, TEXT_LIKELIHOOD_WEIGHT
+    try:
+        trainer.train()
+    finally:
+        model.config.likelihood_weight = weight
+
+
+def save_taught(model: UgrieForImageEmotion, folder: Path, log: dict[str, Any]) -> None:
+    """Keep the result of the stages before the images, so that a killed run need not repeat them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.json").unlink(missing_ok=True)
+    save_tensors(model, str(folder / "model.safetensors"))
+    # Written last: without it the folder does not count.
+    (folder / "log.json").write_text(json.dumps(log), encoding="utf-8")
+
+
+def load_taught(model: UgrieForImageEmotion, folder: Path) -> dict[str, Any]:
+    """Put what [`save_taught`] kept into the model; returns the log."""
+    load_tensors(model, folder / "model.safetensors")
+    return json.loads((folder / "log.json").read_text(encoding="utf-8"))
 
 
 def align_images(
@@ -153,35 +193,13 @@ def align_images(
     return {"alignment_ridge": ridge, "alignment_cosine": cosine}
 
 
-@torch.no_grad()
-def feature_logits(
-    model: UgrieForImageEmotion,
-    processor: UgrieProcessor,
-    pooled: torch.Tensor,
-    emotion_model: Any,
-    visible: bool = True,
-    batch_size: int = 128,
-) -> torch.Tensor:
-    """Logits `(n, labels)` from cached features; `visible=False` leaves only the path through the sentence space."""
-    was_training = model.training
-    model.eval()
-    parts = []
-    for rows in pooled.split(batch_size):
-        batch = processor(emotion_models=emotion_model, batch_size=len(rows))
-        batch.pop("emotion_models")
-        mask = None if visible else torch.zeros(len(rows))
-        parts.append(model(**batch, pooled_features=rows, visual_mask=mask).logits)
-    model.train(was_training)
-    return torch.cat(parts)
-
-
 def make_teacher(
     model: UgrieForImageEmotion, processor: UgrieProcessor, train: ImageSource, validation: ImageSource, taught: bool
 ) -> tuple[Teacher, dict[str, float]]:
     """A second opinion for one data set: a linear probe on the training images' views and, where texts taught this
     emotion model, what the model thinks before it has seen a labelled image. Weights are chosen on validation.
     """
-    norm = copy.deepcopy(model.feature_norm)
+    norm = copy.deepcopy(model.feature_norm).cpu()
     features = norm(train.features).flatten(0, 1)
     targets = train.distributions.repeat(len(train.features), 1)
     seen = validation.features[0]
@@ -189,7 +207,7 @@ def make_teacher(
     settings = {"strength": probe.strength, "zero_shot_weight": 0.0}
     if not taught:
         return lambda pooled: probe.logits(norm(pooled)), settings
-    before = copy.deepcopy(model).eval()
+    before = copy.deepcopy(model).eval().cpu()
 
     def joined(pooled: torch.Tensor, weight: float) -> torch.Tensor:
         logits = probe.logits(norm(pooled)).log_softmax(-1)
@@ -215,12 +233,21 @@ def train_on_images(
     replay: Sequence[TextSource] = (),
     replay_per_epoch: int = 0,
 ) -> EmotionTrainer:
-    """Stage 3: labelled images of all data sets together, with early stopping on validation; resumes if asked."""
+    """Stage 3: labelled images of all data sets together, with early stopping on validation; resumes if asked.
+
+    Raises:
+        DataError: if texts shall be replayed beside images that are read as pixels.
+    """
     freeze_parts(model, run.freeze)
-    data = MixedEmotionData(
-        train, replay, replay_per_epoch, augment=True, visual_dropout=run.visual_dropout, seed=arguments.seed
-    )
+    if replay and not features_are_fixed(model, run):
+        raise DataError("Texts can be replayed beside cached features only; freeze the vision tower or drop them.")
+    # Without the path through the sentence space a hidden prefix would leave no image at all.
+    hidden = run.visual_dropout if model.config.semantic_size else 0.0
+    data = MixedEmotionData(train, replay, replay_per_epoch, augment=True, visual_dropout=hidden, seed=arguments.seed)
     held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
+    callbacks: list[Any] = [EpochOfData(data)]
+    if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
+        callbacks.append(EarlyStopping(run.patience))
     trainer = EmotionTrainer(
         model,
         arguments,
@@ -229,49 +256,57 @@ def train_on_images(
         train_dataset=data,
         eval_dataset=held_out,
         processing_class=processor,
-        callbacks=[EarlyStoppingCallback(run.patience)] if run.patience else [],
+        callbacks=callbacks,
     )
-    trainer.train(resume_from_checkpoint=_resume_point(arguments))
+    trainer.train(resume_from_checkpoint=resume_point(arguments))
     return trainer
 
 
-def _resume_point(arguments: EmotionTrainingArguments) -> str | None:
-    resume = arguments.resume_from_checkpoint
-    return None if resume in (None, "", "none", "False", False) else resume
+def resume_point(arguments: EmotionTrainingArguments) -> str | None:
+    """The checkpoint to go on from: the one given, or for `True` the last whole one of the output folder.
 
-
-def calibrate(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, validation: Sequence[ImageSource]
-) -> dict[str, float]:
-    """Fit one temperature per emotion model on validation and write it into the configuration."""
-    temperatures = {}
-    for source in validation:
-        logits = feature_logits(model, processor, source.features[0], source.emotion_model)
-        temperatures[source.emotion_model.name] = fit_temperature(logits.numpy(), source.distributions.numpy())
-    model.config.temperatures = temperatures
-    return temperatures
-
-
-def measure(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, sources: Sequence[ImageSource]
-) -> dict[str, dict[str, float]]:
-    """Metrics per data set, after calibration."""
-    results = {}
-    for source in sources:
-        logits = feature_logits(model, processor, source.features[0], source.emotion_model)
-        probabilities = (logits / model.config.temperature_for(source.emotion_model)).softmax(-1)
-        results[source.name] = evaluate_distributions(probabilities.numpy(), source.distributions.numpy())
-    return results
-
-
-def save_run(model: UgrieForImageEmotion, processor: UgrieProcessor, folder: Path, log: dict[str, Any]) -> None:
-    """Write the checkpoint, its processor and `metrics.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    (folder / "metrics.json").write_text(json.dumps(log, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    Raises:
+        DataError: if there is none.
+    """
+    given = str(arguments.resume_from_checkpoint or "").strip()
+    if given.casefold() in ("", "none", "false"):
+        return None
+    output = Path(arguments.output_dir)
+    if given.casefold() == "true":
+        # The trainer writes this file last, so a checkpoint with it is whole.
+        found = {path.parent for path in output.glob("checkpoint-*/trainer_state.json")}
+        numbered = {int(path.name[11:]): path for path in found if path.name[11:].isdecimal()}
+        if not numbered:
+            raise DataError(f"There is no checkpoint in {output.name!r} to resume from; start without resuming.")
+        return str(numbered[max(numbered)])
+    if not (Path(given) / "trainer_state.json").is_file():
+        raise DataError(f"{given!r} is no checkpoint of a training; give a folder checkpoint-N, or True for the last.")
+    return given
 
 
 def begin(arguments: EmotionTrainingArguments) -> None:
     """Seed everything and make the run repeatable on a CPU."""
     set_seed(arguments.seed)
+
+
+__all__ = [
+    "ImageSource",
+    "UgrieRun",
+    "align_images",
+    "begin",
+    "calibrate",
+    "feature_logits",
+    "features_are_fixed",
+    "fit_feature_norm",
+    "freeze_parts",
+    "image_sources",
+    "load_taught",
+    "make_teacher",
+    "measure",
+    "resume_point",
+    "round_to_half",
+    "save_run",
+    "save_taught",
+    "teach_by_text",
+    "train_on_images",
+]

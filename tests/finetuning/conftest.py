@@ -1,0 +1,125 @@
+"""Two small data sets of real pictures with made-up labels, tiny backbones with random weights, a sentence encoder."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from iec_hub.emotions import EMOTION_MODELS
+
+SEMANTIC_SIZE = 16
+MIKELS, EKMAN = EMOTION_MODELS["mikels8"], EMOTION_MODELS["ekman7"]
+SPLITS = ["train"] * 5 + ["validation"] * 3 + ["test"] * 2
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_folders(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """`single`, mikels8 by an `emotion` column, and `votes`, ekman7 by vote columns; 20 pictures each, 3 splits."""
+    root = tmp_path_factory.mktemp("data")
+    rows: dict[str, list[dict[str, Any]]] = {"single": [], "votes": []}
+    for name in rows:
+        (root / name).mkdir()
+    for i in range(20):
+        single, voted, split = pictures[i % len(pictures)], pictures[-1 - i % len(pictures)], SPLITS[i % 10]
+        shutil.copyfile(single, root / "single" / f"{i}.jpg")
+        shutil.copyfile(voted, root / "votes" / f"{i}.jpg")
+        rows["single"].append({"file_name": f"{i}.jpg", "split": split, "emotion": MIKELS.labels[i * 3 % 8]})
+        votes = {label: (i * (j + 2)) % 5 for j, label in enumerate(EKMAN.labels)} | {EKMAN.labels[i % 7]: 6}
+        rows["votes"].append({"file_name": f"{i}.jpg", "split": split} | votes)
+    for name, table in rows.items():
+        write_csv(root / name / "metadata.csv", table)
+    return root / "single", root / "votes"
+
+
+@pytest.fixture(scope="session")
+def backbones(build_tiny_ugrie: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `vision`, `text` and `encoder` as transformers saves them."""
+    from transformers import BertConfig, BertModel
+
+    root = tmp_path_factory.mktemp("backbones")
+    model, processor = build_tiny_ugrie()
+    model.vision_model.save_pretrained(root / "vision")
+    processor.image_processor.save_pretrained(root / "vision")
+    model.language_model.save_pretrained(root / "text")
+    size = {"hidden_size": SEMANTIC_SIZE, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    encoder = BertModel(BertConfig(vocab_size=len(processor.tokenizer), max_position_embeddings=64, **size))
+    encoder.save_pretrained(root / "encoder")
+    for folder in ("text", "encoder"):
+        processor.tokenizer.save_pretrained(root / folder)
+    return root
+
+
+@pytest.fixture(scope="session")
+def text_files(data_folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Emotion texts in two versions, and captions of the pictures."""
+    root = tmp_path_factory.mktemp("texts")
+    words = ("dark", "bright", "old", "calm", "loud")
+    texts = [
+        {"id": i, "emotion": MIKELS.labels[i % 8], "concepts": f"{words[i % 5]} thing", "other": words[i % 3]}
+        for i in range(16)
+    ]
+    captions = [
+        {"file_name": str(data_folders[0] / f"{i}.jpg"), "split": "train", "caption": f"a {words[i % 5]} place {i}"}
+        for i in range(10)
+    ]
+    return write_csv(root / "texts.csv", texts), write_csv(root / "captions.csv", captions)
+
+
+@pytest.fixture(scope="session")
+def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "config.json"
+    path.write_text(
+        f'{{"prefix_length": 2, "mapping_dropout": 0.2, "semantic_size": {SEMANTIC_SIZE}, "semantic_hidden_size": 16,'
+        ' "semantic_prefix_length": 2, "feature_norm": "power", "initializer_range": 0.3}',
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def command_line(
+    data_folders: tuple[Path, Path], backbones: Path, text_files: tuple[Path, Path], config_file: Path, tmp_path: Path
+) -> Callable[..., list[str]]:
+    """`command_line(output, **options)`: a small whole run on the CPU; an option of `None` is left out."""
+
+    def build(output: Path, **options: Any) -> list[str]:
+        settings: dict[str, Any] = {
+            "data": [str(folder) for folder in data_folders],
+            "vision": backbones / "vision",
+            "text": backbones / "text",
+            "config": config_file,
+            "output_dir": output,
+            "views": 2,
+            "text_epochs": 1,
+            "texts": text_files[0],
+            "captions": text_files[1],
+            "sentence_encoder": backbones / "encoder",
+            "num_train_epochs": 3,
+            "per_device_train_batch_size": 8,
+            "warmup_steps": 1,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "save_total_limit": 20,
+        }
+        settings |= options
+        argv = []
+        for name, value in settings.items():
+            if value is not None:
+                argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        return argv
+
+    return build
