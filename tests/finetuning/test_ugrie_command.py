@@ -14,7 +14,9 @@ from iec_hub.data import load_emotion_dataset
 from iec_hub.errors import CheckpointError, DataError, IecHubError
 from iec_hub.evaluation import evaluate_distributions
 from iec_hub.finetuning import ugrie_command
-from iec_hub.finetuning.trainer import EmotionTrainer, EpochOfData
+from iec_hub.finetuning.trainer import EpochOfData
+from iec_hub.finetuning.ugrie_arguments import parse_arguments
+from iec_hub.finetuning.ugrie_loading import load_data
 from iec_hub.predictor import EmotionPredictor
 
 CommandLine = Callable[..., list[str]]
@@ -64,7 +66,9 @@ def test_a_whole_run_in_half_precision(
     assert EmotionPredictor.from_pretrained(output, device="cpu", dtype="auto").model.dtype == torch.float32
 
 
-def test_pixels_with_nothing_frozen(command_line: CommandLine, data_folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_pixels_with_nothing_frozen(
+    command_line: CommandLine, data_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
     output = tmp_path / "run"
     log = ugrie_command.main(
         command_line(output, freeze="none", texts=None, captions=None, sentence_encoder=None, num_train_epochs=1)
@@ -97,18 +101,18 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     options |= {"save_steps": 7, "eval_steps": 7, "num_train_epochs": 3, "patience": 0}
     straight = ugrie_command.main(command_line(tmp_path / "straight", **options))
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(self: EpochOfData, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # Not in the text stage, which sees 16 texts and a few hundred words.
         if state.global_step >= 8 and Path(args.output_dir).name == "killed":
-            raise Killed
+            raise KilledError
 
     output = tmp_path / "killed"
     with monkeypatch.context() as patch:
         patch.setattr(EpochOfData, "on_step_end", kill)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             ugrie_command.main(command_line(output, **options))
     assert (output / "taught" / "log.json").exists()
 
@@ -125,9 +129,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
-def test_early_stopping_ends_a_run(
-    command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_folders: tuple[Path, Path]
-) -> None:
+def test_early_stopping_ends_a_run(command_line: CommandLine, tmp_path: Path) -> None:
     options = {"texts": None, "captions": None, "sentence_encoder": None, "learning_rate": 0.0}
     options |= {"language_learning_rate": 0.0, "num_train_epochs": 6, "patience": 2}
     log = ugrie_command.main(command_line(tmp_path / "run", **options))
@@ -137,31 +139,15 @@ def test_early_stopping_ends_a_run(
     assert last["eval_soft_cross_entropy"] == pytest.approx(mean)
 
 
-def test_accumulated_batches_are_averaged() -> None:
-    """The models take any keyword, from which the Trainer would conclude that they divide their loss by themselves."""
-    from transformers import Trainer
-
-    assert issubclass(EmotionTrainer, Trainer)
-    trainer = EmotionTrainer.__new__(EmotionTrainer)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "__init__", lambda self, *a, **k: self.__dict__.update(model_accepts_loss_kwargs=True))
-        trainer.data_collator = None
-        EmotionTrainer.__init__(trainer)
-    assert trainer.model_accepts_loss_kwargs is False
-
-
 class TestShots:
     @pytest.mark.parametrize(("shots", "expected"), [("1", (8, 7)), (["0", "1"], (10, 7)), (None, (10, 10))])
     def test_one_number_or_one_each(
         self, command_line: CommandLine, tmp_path: Path, shots: Any, expected: tuple[int, int]
     ) -> None:
-        data, start, *_ = ugrie_command.parse_arguments(command_line(tmp_path, shots=shots), None)
-        try:
-            datasets = ugrie_command.load_data(data, start, 0)
-        except DataError as error:
-            assert "shots" in str(error)  # a class with fewer pictures is an error, and says so
-        else:
-            assert tuple(len(dataset.split("train")) for dataset in datasets) == expected
+        data, start, *_ = parse_arguments(command_line(tmp_path, shots=shots), None)
+        datasets = load_data(data, start, 0)
+        assert tuple(len(dataset.split("train")) for dataset in datasets) == expected
+        assert [len(dataset.split("test")) for dataset in datasets] == [4, 4]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Everything finer is this implementation's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,6 +112,9 @@ class UgrieForImageEmotion(ImageEmotionModel):
         model = model.to(dtype)
         model.vision_model.load_state_dict(vision_model.state_dict())
         model.language_model.load_state_dict(language_model.state_dict())
+        for part, source in ((model.config.vision_config, vision), (model.config.text_config, text)):
+            if os.path.isdir(source):  # a checkpoint names the Hub, not somebody's disk
+                part.name_or_path = ""
         model.tie_weights()
         return model
 
