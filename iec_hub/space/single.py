@@ -120,8 +120,8 @@ def build_single_picture(page: gr.Blocks, predictor: Predictor) -> None:
                 visible=False,
                 elem_id="iec-labels",
             )
-            hint = gr.Markdown(texts.labels_hint(default.labels), elem_id="iec-hint")
             button = gr.Button(texts.BUTTON, variant="primary", size="lg", elem_id="iec-button")
+            hint = gr.Markdown(texts.labels_hint(default.labels), elem_id="iec-hint")
         with gr.Column(min_width=320):
             result = gr.HTML(empty_html(), elem_id="iec-result")
 
