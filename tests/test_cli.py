@@ -222,7 +222,11 @@ class TestPredict:
         for number in range(1500):
             os.symlink(pictures[number % len(pictures)], many / f"{number:04}.jpg")
         process = subprocess.Popen(
-            [*command, "--model", str(tiny_ugrie_dir), str(many)], stderr=subprocess.PIPE, text=True
+            [*command, "--model", str(tiny_ugrie_dir), str(many)],
+            stderr=subprocess.PIPE,
+            text=True,
+            # A background job inherits an ignored SIGINT, and the tests may be one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             deadline = time.monotonic() + 120

@@ -10,7 +10,8 @@ from iec_hub.errors import DataError
     ("source", "words"),
     [("/nowhere/at/all", "no folder"), ("../x", "no folder"), (3, "int"), ("a\0b", "no folder|cannot be opened")],
 )
-def test_a_source_that_is_not_there_is_one_sentence(source, words):
+def test_a_source_that_is_not_there_is_one_sentence(source, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=words) as error:
         load_emotion_dataset(source)
     assert "\n" not in str(error.value)
