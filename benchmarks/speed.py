@@ -40,7 +40,7 @@ def main() -> None:
     if given.memory_of:
         print(json.dumps(measure_memory(given.model, given.memory_of, counts)))
         return
-    result = measure_speed(given.model, given.repeats, counts)
+    result = measure_speed(given.model, given.repeats, counts) | {"batches": given.batches}
     model = ["--model", given.model] if given.model else []
     modes = ["loaded", *(f"{mode}:{size}" for size in BATCH_SIZES for mode in ("tower", "end_to_end"))]
     result["peak_memory_mib"] = {
@@ -156,7 +156,8 @@ def table(result: dict[str, Any]) -> str:
         "# Speed and memory",
         "",
         f"`{result['checkpoint']}`, {result['candidate_labels']} candidate labels, float32 on the CPU; median of "
-        f"{result['repeats']} turns (least to most). Made by `python benchmarks/speed.py`.",
+        f"{result['repeats']} turns (least to most). Made by "
+        f"`python benchmarks/speed.py --repeats {result['repeats']} --batches {result['batches']}`.",
         "",
         "| batch | tower alone, images/s | file to distribution, images/s | ratio |",
         "|---|---|---|---|",
