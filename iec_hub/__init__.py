@@ -19,6 +19,9 @@ _EXPORTS = {
     "EmotionModel": "iec_hub.emotions",
     "EmotionPrediction": "iec_hub.prediction",
     "EmotionPredictor": "iec_hub.predictor",
+    "EscnetConfig": "iec_hub.models",
+    "EscnetForImageEmotion": "iec_hub.models",
+    "EscnetProcessor": "iec_hub.models",
     "IecHubError": "iec_hub.errors",
     "ImageEmotionClassificationPipeline": "iec_hub.pipeline",
     "UgrieConfig": "iec_hub.models",
@@ -37,7 +40,15 @@ if TYPE_CHECKING:
     from iec_hub.emotions import EMOTION_MODELS, EmotionModel, get_emotion_model, map_distribution
     from iec_hub.errors import IecHubError
     from iec_hub.images import open_image
-    from iec_hub.models import AutoImageEmotionModel, UgrieConfig, UgrieForImageEmotion, UgrieProcessor
+    from iec_hub.models import (
+        AutoImageEmotionModel,
+        EscnetConfig,
+        EscnetForImageEmotion,
+        EscnetProcessor,
+        UgrieConfig,
+        UgrieForImageEmotion,
+        UgrieProcessor,
+    )
     from iec_hub.pipeline import ImageEmotionClassificationPipeline
     from iec_hub.prediction import EmotionPrediction
     from iec_hub.predictor import EmotionPredictor

@@ -49,6 +49,45 @@ class EmbeddedText:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """One emotional attribute of a picture, such as its scene, and where that is known from.
+
+    Attributes:
+        attribute: "brightness", "colorfulness", "scene", "object", "facial_expression" or "human_action".
+        label: what it is; a number as text for the first two.
+        confidence: in [0, 1].
+        source: "annotation", "computed", the name of the tagger that said so, or "guess" where none was sure.
+    """
+
+    attribute: str
+    label: str
+    confidence: float = 1.0
+    source: str = "annotation"
+
+
+@dataclass(frozen=True)
+class CaptionWord:
+    """A word of a caption: how emotionally charged the model takes it to be, and where it looks when it reads it.
+
+    Attributes:
+        text: the word as it stands in the caption, ``caption[start:end]``.
+        salience: in [0, 1], the value of the model's gate for this word.
+        regions: float array ``(rows, columns)`` in [0, 1], row 0 at the top: 0 where the word looks no more than
+            elsewhere.
+    """
+
+    text: str
+    start: int
+    end: int
+    salience: float
+    regions: np.ndarray | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        regions = None if self.regions is None else np.round(self.regions, 4).tolist()
+        return {**vars(self), "salience": round(self.salience, 4), "regions": regions}
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Where the decision comes from.
 
@@ -56,15 +95,18 @@ class Evidence:
         regions: float array of shape ``(rows, columns)`` in [0, 1]: how strongly each cell of the picture spoke
             for the top emotion, row 0 at the top; the strongest cell is 1. All zeros: nothing spoke for it.
         words: words of the method's text with their share of the decision, strongest first.
+        caption_words: the words of the first caption, in reading order.
     """
 
     regions: np.ndarray | None = None
     words: tuple[ScoredText, ...] | None = None
+    caption_words: tuple[CaptionWord, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "regions": None if self.regions is None else np.round(self.regions, 4).tolist(),
             "words": None if self.words is None else [vars(word) for word in self.words],
+            "caption_words": None if self.caption_words is None else [word.to_dict() for word in self.caption_words],
         }
 
 
@@ -79,8 +121,8 @@ class EmotionPrediction:
         method: ``"ugrie"``, ``"escnet"`` or ``"aciec"``.
         template: the filled sentence, for methods that fill one.
         evidence: regions and words that spoke for the top emotion.
-        concepts, reasoning, captions, embedded_text: see the methods that fill them; ``None`` where a method
-            has no such part, an empty tuple where it looked and found nothing.
+        concepts, reasoning, captions, embedded_text, attributes: see the methods that fill them; ``None`` where a
+            method has no such part, an empty tuple where it looked and found nothing.
         sure_confidence, sure_ratio: the rule behind :attr:`uncertain`.
         model: name of the checkpoint that spoke.
     """
@@ -95,6 +137,7 @@ class EmotionPrediction:
     reasoning: tuple[ReasoningStep, ...] | None = None
     captions: tuple[str, ...] | None = None
     embedded_text: tuple[EmbeddedText, ...] | None = None
+    attributes: tuple[Tag, ...] | None = None
     sure_confidence: float = field(default=SURE_CONFIDENCE)
     sure_ratio: float = field(default=SURE_RATIO)
     model: str = ""
@@ -175,6 +218,7 @@ class EmotionPrediction:
             "reasoning": rows(self.reasoning),
             "captions": rows(self.captions),
             "embedded_text": rows(self.embedded_text),
+            "attributes": rows(self.attributes),
         }
 
     def __repr__(self) -> str:

@@ -6,18 +6,21 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from transformers import AutoProcessor, BatchFeature
+from transformers import BatchFeature
 
-from iec_hub.emotions import EMOTION_MODELS, EmotionModel
-from iec_hub.errors import CheckpointError, DataError, IecHubError
+from iec_hub.checkpoint_loading import load_checkpoint, usable_device
+from iec_hub.data.schema import joined_text
+from iec_hub.emotions import EMOTION_MODELS, EmotionModel, map_distribution
+from iec_hub.errors import CheckpointError, DataError, EmotionMappingError, IecHubError
 from iec_hub.images import open_image
-from iec_hub.models.image_emotion import ImageEmotionModel, ImageEmotionOutput, region_evidence
+from iec_hub.models.image_emotion import ImageEmotionModel, ImageEmotionOutput, forward_inputs, region_evidence
 from iec_hub.prediction import EmotionPrediction, Evidence
 from iec_hub.registry import BUNDLED_CHECKPOINTS, METHODS, checkpoint_path
 
@@ -92,10 +95,10 @@ class EmotionPredictor:
                 )
         name = str(model)
         path = checkpoint_path(name)
-        device = _usable_device(device)
+        device = usable_device(device)
         if dtype is None:
             dtype = torch.float32 if device.type == "cpu" else "auto"
-        loaded, processor = _load(path, name, dtype, kwargs)
+        loaded, processor = load_checkpoint(path, name, dtype, kwargs)
         if method is not None and loaded.config.model_type != method:
             raise CheckpointError(
                 f"{name!r} is a checkpoint of {loaded.config.model_type}, not of {method}; leave the method out."
@@ -129,6 +132,32 @@ class EmotionPredictor:
             raise DataError("An emotion model and own labels were both given; give one of them.")
         return self.model.config.resolve_emotion_model(emotion_model if labels is None else list(labels))
 
+    @property
+    def open_labels(self) -> bool:
+        """Whether any label set can be asked for, trained or not."""
+        return self.model.open_labels
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether :meth:`predict` takes `captions`."""
+        return self.model.reads_captions and getattr(self.model.config, "use_captions", True)
+
+    def check_target(
+        self, emotion_model: str | EmotionModel | None = None, labels: Sequence[str] | None = None
+    ) -> EmotionModel:
+        """As :meth:`resolve_emotion_model`, and make sure that this checkpoint can tell those labels.
+
+        Raises:
+            DataError: if it cannot.
+        """
+        target = self.resolve_emotion_model(emotion_model, labels)
+        self._source(target)
+        return target
+
+    def _source(self, target: EmotionModel) -> EmotionModel:
+        """The emotion model that the model predicts in; its distribution is then mapped to `target`."""
+        return target if self.model.open_labels else self.model.config.source_for(target)
+
     def predict(
         self,
         images: Sequence[Any],
@@ -136,6 +165,7 @@ class EmotionPredictor:
         labels: Sequence[str] | None = None,
         evidence: bool = False,
         batch_size: int = 32,
+        captions: Sequence[str | None] | None = None,
     ) -> list[EmotionPrediction]:
         """Predictions for images, in order.
 
@@ -145,17 +175,21 @@ class EmotionPredictor:
             labels: own labels instead.
             evidence: also say which regions spoke for the top emotion; costs a backward pass.
             batch_size: images that the model sees at once; it changes speed and memory, not the result.
+            captions: per image a caption that replaces the model's own, or `None` or a blank one for the model's own;
+                for methods that read captions.
 
         Raises:
             ImageError: if an image cannot be opened; use :meth:`predict_files` to go on past bad files.
-            DataError: if the emotion model or the labels cannot be used.
+            DataError: if the emotion model, the labels or the captions cannot be used.
         """
         images = _as_list(images)
         target = self._checked_target(emotion_model, labels, batch_size)
+        texts = self._checked_captions(captions, len(images))
         predictions: list[EmotionPrediction] = []
         for start in range(0, len(images), batch_size):
-            batch = [self._open(image) for image in images[start : start + batch_size]]
-            predictions += self._predict_batch(batch, target, evidence)
+            rows = slice(start, start + batch_size)
+            batch = [self._open(image) for image in images[rows]]
+            predictions += self._predict_batch(batch, target, evidence, texts[rows] if texts else None)
         return predictions
 
     def predict_files(
@@ -186,7 +220,17 @@ class EmotionPredictor:
     ) -> EmotionModel:
         if batch_size < 1:
             raise DataError(f"A batch of {batch_size} images cannot be predicted; use a batch size of at least 1.")
-        return self.resolve_emotion_model(emotion_model, labels)
+        return self.check_target(emotion_model, labels)
+
+    def _checked_captions(self, captions: Sequence[str | None] | None, images: int) -> list[str | None] | None:
+        if captions is None:
+            return None
+        if not self.reads_captions:
+            raise DataError(f"{self.name} does not read captions; leave them out, or choose the method escnet.")
+        if isinstance(captions, str) or len(captions) != images:
+            raise DataError(f"{images} images need a list of as many captions, with None for the model's own.")
+        # Line breaks and control characters would be shown, written into tables and logged.
+        return [None if text is None else joined_text([text]) for text in captions]
 
     def _predict_stream(
         self, files: list[Any], target: EmotionModel, evidence: bool, batch_size: int
@@ -253,25 +297,29 @@ class EmotionPredictor:
             logger.warning("A batch of %d images failed; going on one by one", len(images), exc_info=True)
             return [self._predict_resilient([image], target, evidence)[0] for image in images]
 
-    def _predict_batch(self, images: list[Image], target: EmotionModel, evidence: bool) -> list[EmotionPrediction]:
-        regions = None
+    def _predict_batch(
+        self,
+        images: list[Image],
+        target: EmotionModel,
+        evidence: bool,
+        captions: Sequence[str | None] | None = None,
+    ) -> list[EmotionPrediction]:
+        source, regions = self._source(target), None
         with torch.inference_mode(not evidence), torch.set_grad_enabled(evidence):
-            batch = self.processor(images=images, emotion_models=target)
-            tensors = {name: value.to(self.model.device) for name, value in batch.items() if torch.is_tensor(value)}
-            inputs = BatchFeature({**tensors, "emotion_models": batch["emotion_models"]})
+            inputs = BatchFeature(self.processor(images=images, emotion_models=source)).to(self.model.device)
             if evidence:
-                tensors["vision_features"] = self.model.get_image_features(
-                    tensors.pop("pixel_values").requires_grad_(), evidence=True
-                )
-            output = self.model(**tensors)
-            probabilities = self._probabilities(output, inputs, target)
+                pixels = inputs["pixel_values"].requires_grad_()
+                inputs["vision_features"] = self.model.get_image_features(pixels, evidence=True)
+            inputs = self.model.gather(inputs, self.processor, captions)
+            output = self.model(**forward_inputs(inputs))
+            probabilities = self._probabilities(output, inputs, source)
             top = probabilities.argmax(dim=-1)
             if evidence:
-                score = probabilities.log().gather(1, top[:, None])[:, 0]
-                regions = region_evidence(score, tensors["vision_features"]).double().cpu().numpy()
+                score = self._top_score(probabilities, source, target)
+                regions = region_evidence(score, inputs["vision_features"]).double().cpu().numpy()
         explanations = self.model.explain(inputs, output, self.processor, top.tolist())
         rows = probabilities.detach().double().cpu()
-        rows = (rows / rows.sum(-1, keepdim=True)).tolist()
+        rows = map_distribution((rows / rows.sum(-1, keepdim=True)).numpy(), source, target).tolist()
         config = self.model.config
         return [
             EmotionPrediction(
@@ -279,7 +327,7 @@ class EmotionPredictor:
                 labels=target.labels,
                 probabilities=tuple(row),
                 method=self.method,
-                evidence=Evidence(regions=regions[index]) if regions is not None else None,
+                evidence=_evidence(None if regions is None else regions[index], explanation),
                 sure_confidence=config.sure_confidence,
                 sure_ratio=config.sure_ratio,
                 model=self.name,
@@ -288,9 +336,30 @@ class EmotionPredictor:
             for index, (row, explanation) in enumerate(zip(rows, explanations, strict=True))
         ]
 
-    def _probabilities(self, output: ImageEmotionOutput, inputs: BatchFeature, target: EmotionModel) -> torch.Tensor:
-        logits = self.model.correct_logits(output.logits.float(), inputs, target)
-        return (logits / self.model.config.temperature_for(target)).softmax(dim=-1)
+    def _probabilities(self, output: ImageEmotionOutput, inputs: BatchFeature, source: EmotionModel) -> torch.Tensor:
+        logits = self.model.correct_logits(output.logits.float(), inputs, source)
+        return (logits / self.model.config.temperature_for(source)).softmax(dim=-1)
+
+    @staticmethod
+    def _top_score(probabilities: torch.Tensor, source: EmotionModel, target: EmotionModel) -> torch.Tensor:
+        """Log-probability `(batch,)` of each image's top label in terms of the target."""
+        if source.labels != target.labels:
+            mapping = np.zeros((len(source), len(target)))
+            for row, label in zip(mapping, np.eye(len(source)), strict=True):
+                with suppress(EmotionMappingError):  # the target has no word for it
+                    row[:] = map_distribution(label, source, target)
+            probabilities = probabilities @ torch.as_tensor(mapping).to(probabilities)
+        return probabilities.amax(dim=-1).log()
+
+
+def _evidence(regions: Any, explanation: dict[str, Any]) -> Evidence | None:
+    """Evidence from what was measured and what the method itself says; heat maps of words only where asked for."""
+    words = explanation.pop("caption_words", None)
+    if regions is None and words is None:
+        return None
+    if regions is None:
+        words = tuple(replace(word, regions=None) for word in words)
+    return Evidence(regions=regions, caption_words=words)
 
 
 def _as_list(images: Any) -> list[Any]:
@@ -298,41 +367,6 @@ def _as_list(images: Any) -> list[Any]:
     if isinstance(images, str | os.PathLike | bytes | bytearray) or not isinstance(images, Iterable):
         raise DataError(f"One {type(images).__name__} is not a list of images; put it into a list.")
     return list(images)
-
-
-def _usable_device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise CheckpointError(f"There is no device {str(device)!r} here; use 'cpu' or leave it out.") from error
-    return device
-
-
-def _load(path: str, name: str, dtype: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    from iec_hub.models import AutoImageEmotionModel
-
-    shared = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
-    try:
-        model, report = AutoImageEmotionModel.from_pretrained(
-            path, dtype=dtype, use_safetensors=True, output_loading_info=True, **kwargs
-        )
-        processor = AutoProcessor.from_pretrained(path, **shared)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise CheckpointError(
-            f"{name!r} could not be loaded; give a directory with a checkpoint, a reachable Hub id, or one of "
-            f"{', '.join(BUNDLED_CHECKPOINTS.values())} ({reason})."
-        ) from error
-    # transformers fills what is missing with random numbers, which would answer with random emotions.
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise CheckpointError(
-            f"{name!r} lacks {len(missing)} of the model's weights, such as {missing[0]}; get the whole checkpoint."
-        )
-    return model, processor
 
 
 __all__ = ["EMOTION_MODELS", "EmotionPredictor", "FilePrediction"]

@@ -1,4 +1,4 @@
-"""Shared fixtures: real CC BY photographs and a tiny UGRIE with random weights, both without any network."""
+"""Shared fixtures: real CC BY photographs, a tiny UGRIE and a tiny ESCNet with random weights, without any network."""
 
 import os
 
@@ -107,6 +107,62 @@ def tiny_ugrie_dir(build_tiny_ugrie: Callable[..., tuple[Any, Any]], tmp_path_fa
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def build_tiny_escnet(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
+    """`build(seed=0, **config fields) -> (model, processor)`: a ViT-like tower, a captioner, a BERT, random weights.
+
+    The captioner names a few attributes by chance, so that pictures differ in their captions.
+    """
+
+    def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
+        from transformers import ViTImageProcessor
+
+        from iec_hub.models import EscnetConfig, EscnetForImageEmotion, EscnetProcessor
+
+        size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+        vision = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "image_size": TINY_SIDE, "patch_size": 16}
+        vision |= {"initializer_factor": 3.0, **size}
+        text = {"model_type": "bert", "vocab_size": len(tiny_tokenizer), "num_hidden_layers": 1, **size}
+        text |= {"max_position_embeddings": 130, "initializer_range": 0.3, "pad_token_id": tiny_tokenizer.pad_token_id}
+        words = (("object", "dog"), ("object", "tree"), ("scene", "beach"), ("scene", "street"))
+        words += (("human_action", "running"), ("facial_expression", "happy"))
+        labels = [{"label": label, "attribute": attribute, "threshold": 0.5} for attribute, label in words]
+        settings = {
+            "vision_config": vision,
+            "text_config": text,
+            "captioner_config": {"model_type": "attribute_captioner", "labels": labels, "pooled_size": 32},
+            "emotion_models": ["mikels8", "ekman7"],
+            "fusion_size": 32,
+            "fusion_heads": 4,
+            "initializer_range": 0.1,
+        }
+        torch.manual_seed(seed)
+        model = EscnetForImageEmotion(EscnetConfig(**(settings | fields))).eval()
+        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
+        return model, EscnetProcessor(image_processor, tiny_tokenizer).adopt(model.config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_escnet_dir(
+    build_tiny_escnet: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A saved checkpoint: a tiny random ESCNet over mikels8 (the default) and ekman7, with its processor."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-escnet"
+    for part in build_tiny_escnet(temperatures={"mikels8": 1.5, "ekman7": 2.5}):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_escnet_predictor(tiny_escnet_dir: Path) -> Any:
+    """A predictor on the CPU over the tiny ESCNet; do not change its model."""
+    from iec_hub.predictor import EmotionPredictor
+
+    return EmotionPredictor.from_pretrained(tiny_escnet_dir, device="cpu")
 
 
 @pytest.fixture(scope="session")

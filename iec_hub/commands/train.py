@@ -10,7 +10,10 @@ from iec_hub.errors import DataError
 
 HELP = "fine-tune a method on your own data"
 # Method to the module whose `main(argv)` trains it.
-TRAINERS = {"ugrie": "iec_hub.finetuning.ugrie_command"}
+TRAINERS = {
+    "ugrie": "iec_hub.finetuning.ugrie_command",
+    "escnet": "iec_hub.finetuning.escnet_command",
+}
 
 
 def run(argv: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -22,6 +22,7 @@ from iec_hub.models.image_emotion import ImageEmotionModel
 from iec_hub.predictor import DECODE_SIDE
 
 _BATCH = 32
+_PARTS = ("", "-tokens")  # endings of the files of a view
 
 
 def augmented_view(image: Image.Image, view: int, key: str) -> Image.Image:
@@ -43,6 +44,18 @@ def augmented_view(image: Image.Image, view: int, key: str) -> Image.Image:
     return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
 
 
+class ImageFeatures(NamedTuple):
+    """What a frozen tower says about the views of a data set's images.
+
+    Attributes:
+        pooled: `(views, images, width)`, float32.
+        tokens: `(views, images, tokens, token width)`, float16, where they were asked for.
+    """
+
+    pooled: torch.Tensor
+    tokens: torch.Tensor | None = None
+
+
 def cached_features(
     model: ImageEmotionModel,
     processor: Any,
@@ -55,22 +68,41 @@ def cached_features(
 
     The key covers the vision weights, the preprocessing and every file's path, size and time of change.
     """
+    return cached_image_features(model, processor, examples, cache, views, description).pooled
+
+
+def cached_image_features(
+    model: ImageEmotionModel,
+    processor: Any,
+    examples: Sequence[EmotionExample],
+    cache: Path | None,
+    views: int = 1,
+    description: str = "features",
+    tokens: bool = False,
+) -> ImageFeatures:
+    """As [`cached_features`], with the tokens of every place too if asked; they need much more room."""
     key = _fingerprint(model, processor, examples)
-    stacked = []
+    pooled, places = [], []
     for view in range(views):
-        file = None if cache is None else cache / f"{key}-view{view}.safetensors"
-        pooled = None if file is None else _read(file)
-        if pooled is not None:
-            stacked.append(pooled)
-            continue
-        pooled = _compute(model, processor, examples, view, f"{description}, view {view + 1} of {views}")
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{os.getpid()}.partial")
-            save_file({"pooled": pooled}, partial)
-            partial.replace(file)  # a killed run leaves no half-written cache
-        stacked.append(pooled)
-    return torch.stack(stacked)
+        files = [None, None] if cache is None else [cache / f"{key}-view{view}{part}.safetensors" for part in _PARTS]
+        stored = [None if file is None else _read(file) for file in files]
+        if stored[0] is None or (tokens and stored[1] is None):
+            stored = list(
+                _compute(model, processor, examples, view, f"{description}, view {view + 1} of {views}", tokens)
+            )
+            for file, tensor in zip(files, stored, strict=True):
+                if file is not None and tensor is not None:
+                    _write(file, tensor)
+        pooled.append(stored[0])
+        places.append(stored[1])
+    return ImageFeatures(torch.stack(pooled), torch.stack(places) if tokens else None)
+
+
+def _write(file: Path, tensor: torch.Tensor) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    save_file({"pooled": tensor}, partial)
+    partial.replace(file)  # a killed run leaves no half-written cache
 
 
 def _read(file: Path) -> torch.Tensor | None:
@@ -83,14 +115,19 @@ def _read(file: Path) -> torch.Tensor | None:
 
 @torch.inference_mode()
 def _compute(
-    model: ImageEmotionModel, processor: Any, examples: Sequence[EmotionExample], view: int, description: str
-) -> torch.Tensor:
+    model: ImageEmotionModel,
+    processor: Any,
+    examples: Sequence[EmotionExample],
+    view: int,
+    description: str,
+    tokens: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     def load(example: EmotionExample) -> Image.Image:
         return augmented_view(example.open(max_side=DECODE_SIDE), view, example.origin)
 
     was_training, device = model.training, model.device
     model.eval()
-    parts = []
+    pooled, places = [], []
     starts = range(0, len(examples), _BATCH)
     with ThreadPoolExecutor(2) as pool:
         following = list(pool.map(load, examples[:_BATCH]))
@@ -98,10 +135,13 @@ def _compute(
             images = following
             jobs = [pool.submit(load, example) for example in examples[start + _BATCH : start + 2 * _BATCH]]
             pixels = processor.image_processor(images=images, return_tensors="pt")["pixel_values"].to(device)
-            parts.append(model.get_image_features(pixels).pooled.float().cpu())
+            features = model.get_image_features(pixels)
+            pooled.append(features.pooled.float().cpu())
+            if tokens:
+                places.append(features.tokens.half().cpu())
             following = [job.result() for job in jobs]
     model.train(was_training)
-    return torch.cat(parts).clone()
+    return torch.cat(pooled).clone(), torch.cat(places).clone() if tokens else None
 
 
 def _fingerprint(model: ImageEmotionModel, processor: Any, examples: Sequence[EmotionExample]) -> str:

@@ -12,53 +12,69 @@ import torch
 from iec_hub.errors import DataError
 from iec_hub.evaluation import evaluate_distributions, fit_temperature
 from iec_hub.finetuning.training_data import ImageSource
-from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
+from iec_hub.models.image_emotion import ImageEmotionModel, forward_inputs
 from iec_hub.predictor import DECODE_SIDE
 
 
 @torch.no_grad()
 def feature_logits(
-    model: UgrieForImageEmotion,
-    processor: UgrieProcessor,
+    model: ImageEmotionModel,
+    processor: Any,
     pooled: torch.Tensor,
     emotion_model: Any,
     visible: bool = True,
     batch_size: int = 128,
+    tokens: torch.Tensor | None = None,
+    captions: Sequence[str] | None = None,
 ) -> torch.Tensor:
-    """Logits `(n, labels)` from cached features; `visible=False` leaves only the path through the sentence space."""
+    """Logits `(n, labels)` from cached features.
+
+    Args:
+        visible: `False` leaves only what the method reads beside the image: UGRIE's path through the sentence space,
+            ESCNet's captions.
+        tokens: `(n, places, token width)`, `captions`: one per image; for models that read them.
+    """
     was_training = model.training
     model.eval()
     parts = []
-    for rows in pooled.split(batch_size):
-        batch = processor(emotion_models=emotion_model, batch_size=len(rows))
+    for start in range(0, len(pooled), batch_size):
+        rows = slice(start, start + batch_size)
+        given = {} if captions is None else {"captions": list(captions[rows])}
+        batch = processor(emotion_models=emotion_model, batch_size=len(pooled[rows]), **given)
         batch.pop("emotion_models")
-        mask = None if visible else torch.zeros(len(rows), device=model.device)
-        batch = batch.to(model.device)
-        parts.append(model(**batch, pooled_features=rows.to(model.device), visual_mask=mask).logits.cpu())
+        features = {"pooled_features": pooled[rows]}
+        if tokens is not None:
+            features["token_features"] = tokens[rows].float()
+        if not visible:
+            features["visual_mask"] = torch.zeros(len(pooled[rows]))
+        moved = {name: value.to(model.device) for name, value in features.items()}
+        parts.append(model(**batch.to(model.device), **moved).logits.cpu())
     model.train(was_training)
     return torch.cat(parts)
 
 
 @torch.no_grad()
-def source_logits(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, source: ImageSource, batch_size: int = 32
-) -> torch.Tensor:
+def source_logits(model: ImageEmotionModel, processor: Any, source: ImageSource, batch_size: int = 32) -> torch.Tensor:
     """Logits `(images, labels)` of a source, from its features or else from its images."""
     if source.features is not None:
-        return feature_logits(model, processor, source.features[0], source.emotion_model)
+        tokens = None if source.tokens is None else source.tokens[0]
+        captions = source.captions[0] if source.captions else None
+        return feature_logits(
+            model, processor, source.features[0], source.emotion_model, tokens=tokens, captions=captions
+        )
     was_training = model.training
     model.eval()
     parts = []
     for start in range(0, len(source.examples), batch_size):
         images = [e.open(max_side=DECODE_SIDE) for e in source.examples[start : start + batch_size]]
-        batch = processor(images=images, emotion_models=source.emotion_model)
-        batch.pop("emotion_models")
-        parts.append(model(**batch.to(model.device)).logits.cpu())
+        batch = processor(images=images, emotion_models=source.emotion_model).to(model.device)
+        captions = source.captions[0][start : start + batch_size] if source.captions else None
+        parts.append(model(**forward_inputs(model.gather(batch, processor, captions))).logits.cpu())
     model.train(was_training)
     return torch.cat(parts)
 
 
-def round_to_half(model: UgrieForImageEmotion) -> None:
+def round_to_half(model: ImageEmotionModel) -> None:
     """Round the weights as float16 will store them, so that what is calibrated and measured is what is loaded.
 
     Raises:
@@ -70,9 +86,7 @@ def round_to_half(model: UgrieForImageEmotion) -> None:
         raise DataError(f"{broken[0]} does not fit into float16; leave out --half_precision_weights.")
 
 
-def calibrate(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, validation: Sequence[ImageSource]
-) -> dict[str, float]:
+def calibrate(model: ImageEmotionModel, processor: Any, validation: Sequence[ImageSource]) -> dict[str, float]:
     """Fit one temperature per emotion model on its validation images and write it into the configuration."""
     together: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
     for source in validation:
@@ -86,9 +100,7 @@ def calibrate(
     return temperatures
 
 
-def measure(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, sources: Sequence[ImageSource]
-) -> dict[str, dict[str, float]]:
+def measure(model: ImageEmotionModel, processor: Any, sources: Sequence[ImageSource]) -> dict[str, dict[str, float]]:
     """Metrics per data set, after calibration."""
     results = {}
     for source in sources:
@@ -98,9 +110,7 @@ def measure(
     return results
 
 
-def save_run(
-    model: UgrieForImageEmotion, processor: UgrieProcessor, folder: Path, log: dict[str, Any], half: bool = False
-) -> None:
+def save_run(model: ImageEmotionModel, processor: Any, folder: Path, log: dict[str, Any], half: bool = False) -> None:
     """Write the checkpoint, its processor and `metrics.json`; `half` stores the weights in float16."""
     folder.mkdir(parents=True, exist_ok=True)
     if half:

@@ -85,7 +85,7 @@ class EmotionTrainer(Trainer):
     def _learning_rate(self, name: str) -> float:
         if "vision_model." in name:
             return self.args.vision_learning_rate
-        if "language_model." in name:
+        if any(part in name for part in ("language_model.", "text_encoder.", "captioner.")):
             return self.args.language_learning_rate
         return self.args.learning_rate
 

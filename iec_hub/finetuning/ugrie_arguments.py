@@ -98,7 +98,14 @@ def parse_arguments(
             program as argparse does.
     """
     kinds = (DataArguments, ModelArguments, RecipeArguments, CardArguments, EmotionTrainingArguments)
-    parser = HfArgumentParser(kinds, description=description, prog="iec-hub train ugrie")
+    return parse_dataclasses(kinds, argv, description, "ugrie")
+
+
+def parse_dataclasses(
+    kinds: tuple[type, ...], argv: Sequence[str] | None, description: str | None, method: str
+) -> tuple[Any, ...]:
+    """The command line of a method's training as dataclasses; see [`parse_arguments`]."""
+    parser = HfArgumentParser(kinds, description=description, prog=f"iec-hub train {method}")
     try:
         *parsed, unknown = parser.parse_args_into_dataclasses(
             list(argv) if argv is not None else None, return_remaining_strings=True
@@ -106,7 +113,7 @@ def parse_arguments(
     except ValueError as error:
         raise DataError(f"The training settings cannot be used; correct them ({_one_line(error)}).") from error
     if unknown:
-        raise DataError(f"There is no argument {unknown[0][:40]!r}; see iec-hub train ugrie --help.")
+        raise DataError(f"There is no argument {unknown[0][:40]!r}; see iec-hub train {method} --help.")
     return tuple(parsed)
 
 

@@ -112,10 +112,11 @@ def _assembled(start: ModelArguments, models: dict[str, EmotionModel]) -> tuple[
     return model, UgrieProcessor(images, AutoTokenizer.from_pretrained(text)).adopt(model.config)
 
 
-def read_captions(path: Path) -> tuple[list[EmotionExample], list[str]]:
+def read_captions(path: Path, columns: Sequence[str] = ()) -> tuple[list[EmotionExample], list[str]]:
     """Training images and texts of a CSV file with `file_name`, `split` and columns that begin with `caption`.
 
-    Rows without a text or a file are left out, and counted in the log; without a column `split`, all rows train.
+    Further `columns` join the text behind their names ("category person"). Rows without a text or a file are left out,
+    and counted in the log; without a column `split`, all rows train.
 
     Raises:
         DataError: if no row is left, or the file is no CSV file in UTF-8.
@@ -130,6 +131,7 @@ def read_captions(path: Path) -> tuple[list[EmotionExample], list[str]]:
                 if (row.get("split") or "train") != "train":
                     continue
                 text = " ".join(value for name, value in row.items() if name and name.startswith("caption") and value)
+                text += "".join(f". {name} {row[name]}" for name in columns if text and row.get(name))
                 image = path.parent / (row.get("file_name") or "")
                 if not (text.strip() and image.is_file()):
                     skipped += 1

@@ -17,21 +17,19 @@ from transformers import IntervalStrategy, set_seed
 
 from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
-from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning.features import cached_features
 from iec_hub.finetuning.measuring import calibrate, feature_logits, measure, round_to_half, save_run
+from iec_hub.finetuning.teacher import probe_teacher
 from iec_hub.finetuning.teaching import Lexicon, distil_alignment, fit_alignment, place_images
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import ImageSource, MixedEmotionData, Teacher, TextSource, UgrieCollator
 from iec_hub.finetuning.ugrie_arguments import frozen_parts
-from iec_hub.models.image_emotion import vision_width
+from iec_hub.models.image_emotion import ImageEmotionModel, vision_width
 from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
 
 logger = logging.getLogger(__name__)
 
-TEACHER_STRENGTHS = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 TEXT_LIKELIHOOD_WEIGHT = 0.5
-ZERO_SHOT_WEIGHTS = (0.0, 0.2, 0.4, 0.7)
 
 
 @dataclass
@@ -155,7 +153,7 @@ def teach_by_text(
         model.config.likelihood_weight = weight
 
 
-def save_taught(model: UgrieForImageEmotion, folder: Path, log: dict[str, Any]) -> None:
+def save_taught(model: ImageEmotionModel, folder: Path, log: dict[str, Any]) -> None:
     """Keep the result of the stages before the images, so that a killed run need not repeat them."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.json").unlink(missing_ok=True)
@@ -164,7 +162,7 @@ def save_taught(model: UgrieForImageEmotion, folder: Path, log: dict[str, Any]) 
     (folder / "log.json").write_text(json.dumps(log), encoding="utf-8")
 
 
-def load_taught(model: UgrieForImageEmotion, folder: Path) -> dict[str, Any]:
+def load_taught(model: ImageEmotionModel, folder: Path) -> dict[str, Any]:
     """Put what [`save_taught`] kept into the model; returns the log."""
     load_tensors(model, folder / "model.safetensors")
     return json.loads((folder / "log.json").read_text(encoding="utf-8"))
@@ -199,28 +197,15 @@ def make_teacher(
     """A second opinion for one data set: a linear probe on the training images' views and, where texts taught this
     emotion model, what the model thinks before it has seen a labelled image. Weights are chosen on validation.
     """
-    norm = copy.deepcopy(model.feature_norm).cpu()
-    features = norm(train.features).flatten(0, 1)
-    targets = train.distributions.repeat(len(train.features), 1)
-    seen = validation.features[0]
-    probe = LinearProbe.select(features, targets, norm(seen), validation.distributions, TEACHER_STRENGTHS)
-    settings = {"strength": probe.strength, "zero_shot_weight": 0.0}
     if not taught:
-        return lambda pooled: probe.logits(norm(pooled)), settings
+        return probe_teacher(model.feature_norm, train, validation)
     before = copy.deepcopy(model).eval().cpu()
-
-    def joined(pooled: torch.Tensor, weight: float) -> torch.Tensor:
-        logits = probe.logits(norm(pooled)).log_softmax(-1)
-        if not weight:
-            return logits
-        return logits + weight * feature_logits(before, processor, pooled, train.emotion_model, visible=False)
-
-    def loss(weight: float) -> float:
-        log_probabilities = joined(seen, weight).log_softmax(-1)
-        return float(-(validation.distributions * log_probabilities).sum(1).mean())
-
-    settings["zero_shot_weight"] = best = min(ZERO_SHOT_WEIGHTS, key=loss)
-    return lambda pooled: joined(pooled, best), settings
+    return probe_teacher(
+        model.feature_norm,
+        train,
+        validation,
+        lambda pooled: feature_logits(before, processor, pooled, train.emotion_model, visible=False),
+    )
 
 
 def train_on_images(

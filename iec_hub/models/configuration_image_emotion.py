@@ -2,14 +2,16 @@
 
 # No `from __future__ import annotations`: @strict checks the fields' types, and skips those it finds as text.
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedConfig
 
-from iec_hub.emotions import EMOTION_MODELS, EmotionModel, get_emotion_model
-from iec_hub.errors import DataError
+from iec_hub.emotions import EMOTION_MODELS, EmotionModel, get_emotion_model, map_distribution
+from iec_hub.errors import DataError, EmotionMappingError
 from iec_hub.prediction import SURE_CONFIDENCE, SURE_RATIO
 
 # Fields that __post_init__ brings into their stored form.
@@ -35,6 +37,13 @@ class ImageEmotionConfig(PreTrainedConfig):
             Emotion model name to the temperature that divides its logits, fitted on validation; 1 where absent.
         sure_confidence (`float`, *optional*, defaults to 0.5), sure_ratio (`float`, *optional*, defaults to 2.0):
             The rule of [`EmotionPrediction.uncertain`].
+        vision_feature_layers (`list[int]`, *optional*):
+            Hidden states of the vision tower whose mean and deviation over places are joined to the pooled image.
+        pooled_size (`int`, *optional*):
+            Width of the pooled image with those; the vision tower's own width if left out.
+        feature_norm (`str`, *optional*, defaults to `"none"`):
+            `"power"` takes the signed square root of the pooled image and standardises it with statistics of the
+            training images, which suits frozen convolutional features; `"none"` leaves it as it is.
     """
 
     model_type = ""
@@ -43,15 +52,26 @@ class ImageEmotionConfig(PreTrainedConfig):
     temperatures: dict[str, float | int] | None = None
     sure_confidence: float | int = SURE_CONFIDENCE
     sure_ratio: float | int = SURE_RATIO
+    vision_feature_layers: list[int] | tuple[int, ...] = ()
+    pooled_size: int | None = None
+    feature_norm: str = "none"
 
     def __post_init__(self, **kwargs):
-        models = [_emotion_model(given) for given in self.emotion_models or [EMOTION_MODELS["mikels8"]]]
-        self.emotion_models = [model.to_dict() for model in models]
+        self.set_emotion_models(self.emotion_models or [EMOTION_MODELS["mikels8"]])
         self.temperatures = {str(name): float(value) for name, value in (self.temperatures or {}).items()}
+        super().__post_init__(**kwargs)
+        if self.feature_norm not in ("none", "power"):
+            raise DataError(f"feature_norm is {self.feature_norm!r}; use 'none' or 'power'.")
+        if self.vision_feature_layers and self.pooled_size is None:
+            raise DataError("vision_feature_layers widen the pooled image; give its width as pooled_size.")
+
+    def set_emotion_models(self, emotion_models: Sequence[Any]) -> None:
+        """Store the emotion models in their stored form."""
+        models = [_emotion_model(given) for given in emotion_models]
+        self.emotion_models = [model.to_dict() for model in models]
         # What generic tools show as this model's labels: those of the default emotion model, whatever was stored.
         self.id2label = dict(enumerate(models[0].labels))
         self.label2id = {label: index for index, label in enumerate(models[0].labels)}
-        super().__post_init__(**kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
@@ -81,6 +101,26 @@ class ImageEmotionConfig(PreTrainedConfig):
     def is_trained(self, emotion_model: EmotionModel) -> bool:
         """Whether these very labels were trained, whatever the name."""
         return any(model.labels == emotion_model.labels for model in self.trained_emotion_models.values())
+
+    def source_for(self, target: EmotionModel) -> EmotionModel:
+        """The trained emotion model whose predictions can be told in terms of `target`: itself where it was trained.
+
+        Raises:
+            DataError: if there is none.
+        """
+        trained = self.trained_emotion_models
+        for model in trained.values():
+            if model.labels == target.labels:
+                return model
+        for model in trained.values():
+            with suppress(EmotionMappingError):
+                map_distribution(np.full(len(model), 1 / len(model)), model, target)
+                return model
+        asked = f"the labels {', '.join(target.labels[:4])}..." if target.name == "custom" else target.name
+        raise DataError(
+            f"This model knows {', '.join(trained)} and cannot tell {asked}; choose one of those, or a method that "
+            "takes any labels (ugrie)."
+        )
 
     def resolve_emotion_model(self, emotion_model: str | EmotionModel | Sequence[str] | None) -> EmotionModel:
         """The emotion model meant: `None` is the default one; a trained one's own label words win over the stock ones.

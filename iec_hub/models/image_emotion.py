@@ -38,12 +38,25 @@ class VisionFeatures(NamedTuple):
         tokens: `(batch, tokens, token width)`, spatial tokens in reading order, without class or register tokens.
         evidence: the hidden states whose gradients show which region spoke.
         aspect: columns per row of the tokens' grid.
+        hidden: the last hidden state as the tower gave it, special tokens and all.
     """
 
     pooled: torch.Tensor
     tokens: torch.Tensor | None = None
     evidence: tuple[torch.Tensor, ...] = ()
     aspect: float = 1.0
+    hidden: torch.Tensor | None = None
+
+    def rows(self, indices: Sequence[int]) -> VisionFeatures:
+        """Features of some of the images, without evidence."""
+        chosen = [None if part is None else part[list(indices)] for part in (self.pooled, self.tokens, self.hidden)]
+        return VisionFeatures(chosen[0], chosen[1], (), self.aspect, chosen[2])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the tokens."""
+        rows = int((self.tokens.shape[1] / self.aspect) ** 0.5 + 1e-6)
+        return rows, self.tokens.shape[1] // max(1, rows)
 
 
 def vision_width(config: Any) -> int:
@@ -105,7 +118,15 @@ def read_vision(
     pooled = tokens.mean(dim=1) if pooled is None else pooled
     early = [output.hidden_states[layer] for layer in layers]
     pooled = torch.cat([pooled, *(_statistics(hidden, aspect) for hidden in early)], dim=-1)
-    return VisionFeatures(pooled, tokens, (read_from, *early) if evidence else (), aspect)
+    return VisionFeatures(pooled, tokens, (read_from, *early) if evidence else (), aspect, last)
+
+
+@torch.no_grad()
+def measured_pooled_size(vision_model: nn.Module, layers: Sequence[int]) -> int:
+    """Width of the pooled image with the statistics of `layers`, found by looking at a blank one."""
+    side = getattr(vision_model.config, "image_size", 64)
+    blank = torch.zeros(1, 3, *((side, side) if isinstance(side, int) else side))
+    return read_vision(vision_model, blank, layers).pooled.shape[1]
 
 
 def _is_depthwise(vision_model: nn.Module) -> bool:
@@ -163,6 +184,14 @@ def soft_label_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torc
     return -(labels.float() * log_probabilities.masked_fill(logits.isneginf(), 0.0)).sum(-1).mean()
 
 
+def forward_inputs(batch: BatchFeature) -> dict[str, Any]:
+    """What a model's forward reads of a gathered batch: an image whose features are known is not looked at again."""
+    kept = {name: value for name, value in batch.items() if torch.is_tensor(value) or name == "vision_features"}
+    if kept.get("vision_features") is not None:
+        kept.pop("pixel_values", None)
+    return kept
+
+
 class ImageEmotionModel(PreTrainedModel):
     """Base class of the three methods.
 
@@ -179,6 +208,9 @@ class ImageEmotionModel(PreTrainedModel):
     lora_targets: dict[str, str] = {}
     # Parts trained in full beside an adapter and never quantised.
     modules_to_save: Sequence[str] = ()
+    # Whether any label set can be asked for, trained or not.
+    open_labels = False
+    reads_captions = False
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
@@ -200,8 +232,18 @@ class ImageEmotionModel(PreTrainedModel):
         return self
 
     def get_image_features(self, pixel_values: torch.Tensor, evidence: bool = False) -> VisionFeatures:
-        """Run the vision tower once; `evidence` keeps what :func:`region_evidence` needs."""
-        return read_vision(self.vision_model, pixel_values, evidence=evidence)
+        """Run the vision tower once on `(batch, 3, height, width)`; `evidence` as in [`read_vision`]."""
+        return read_vision(self.vision_model, pixel_values, self.config.vision_feature_layers, evidence)
+
+    def gather(
+        self, batch: BatchFeature, processor: Any, captions: Sequence[str | None] | None = None
+    ) -> BatchFeature:
+        """A processor's batch with what the method finds out about the images before it decides.
+
+        Args:
+            captions: per image, a ready caption, or `None` for the method's own; for methods that read captions.
+        """
+        return batch
 
     def correct_logits(self, logits: torch.Tensor, batch: BatchFeature, emotion_model: EmotionModel) -> torch.Tensor:
         """Logits as they enter the softmax; a method that scores words may correct for their own frequency."""
@@ -222,6 +264,8 @@ __all__ = [
     "ImageEmotionModel",
     "ImageEmotionOutput",
     "VisionFeatures",
+    "forward_inputs",
+    "measured_pooled_size",
     "read_vision",
     "region_evidence",
     "soft_label_cross_entropy",

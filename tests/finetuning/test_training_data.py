@@ -6,7 +6,7 @@ import torch
 
 from iec_hub.emotions import EMOTION_MODELS
 from iec_hub.finetuning.training_data import ImageSource, MixedEmotionData, TextSource, UgrieCollator
-from iec_hub.models.ugrie.mapping_ugrie import PowerNorm
+from iec_hub.models.feature_norm import PowerNorm
 
 EKMAN, MIKELS = EMOTION_MODELS["ekman7"], EMOTION_MODELS["mikels8"]
 
@@ -34,7 +34,7 @@ def words(*names: str) -> TextSource:
 @pytest.fixture(scope="module")
 def collator(build_tiny_ugrie: Callable[..., tuple[Any, Any]]) -> Callable[..., UgrieCollator]:
     processor = build_tiny_ugrie()[1]
-    return lambda **fields: UgrieCollator(processor, WIDTH, SEMANTIC, **fields)
+    return lambda **fields: UgrieCollator(processor, WIDTH, semantic_size=SEMANTIC, **fields)
 
 
 def items(data: MixedEmotionData) -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ from transformers import AutoConfig, AutoModel
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
+from iec_hub.models.feature_norm import PowerNorm
 from iec_hub.models.image_emotion import VisionFeatures, read_vision, region_evidence, vision_width
-from iec_hub.models.ugrie.mapping_ugrie import PowerNorm
 
 
 def tower(name: str, **fields: Any) -> nn.Module:

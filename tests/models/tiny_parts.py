@@ -1,4 +1,4 @@
-"""Small parts for model tests: pictures, vision towers, language parts, and tokenizers of the three common kinds."""
+"""Small parts for model tests: pictures, vision towers, language parts, captioners, and tokenizers of three kinds."""
 
 from typing import Any
 
@@ -7,11 +7,19 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE, Unigram, WordPiece
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from iec_hub.emotions import EMOTION_MODELS
-from iec_hub.models import UgrieConfig, UgrieForImageEmotion, UgrieProcessor
+from iec_hub.models import (
+    EscnetConfig,
+    EscnetForImageEmotion,
+    EscnetProcessor,
+    UgrieConfig,
+    UgrieForImageEmotion,
+    UgrieProcessor,
+)
+from iec_hub.models.image_emotion import measured_pooled_size
 from iec_hub.models.ugrie.configuration_ugrie import DEFAULT_TEMPLATE
 
 SIDE = 32
@@ -53,6 +61,13 @@ def text_config(tokenizer: Any, model_type: str = "bart", **fields: Any) -> dict
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
     start = {"decoder_start_token_id": tokenizer.eos_token_id}
     return {"model_type": model_type, "vocab_size": len(tokenizer), **size, **ids, **start, **fields}
+
+
+def encoder_config(tokenizer: Any, model_type: str = "bert", **fields: Any) -> dict[str, Any]:
+    """A tiny caption encoder for a tokenizer, of BERT's family."""
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size |= {"max_position_embeddings": 66, "initializer_range": 0.2, "pad_token_id": tokenizer.pad_token_id}
+    return {"model_type": model_type, "vocab_size": len(tokenizer), **size, **fields}
 
 
 def image_processor(side: int = SIDE) -> Any:
@@ -141,6 +156,71 @@ def build_ugrie(
     torch.manual_seed(0)
     model = UgrieForImageEmotion(UgrieConfig(**(settings | fields))).eval()
     return model, UgrieProcessor(image_processor(), tokenizer).adopt(model.config)
+
+
+def attribute_captioner_config(pooled_size: int = 32, **fields: Any) -> dict[str, Any]:
+    """A detector of a few words; random weights, so that it names about half of them."""
+    words = {"object": ("dog", "tree", "boat"), "scene": ("beach", "street"), "human_action": ("running",)}
+    labels = [{"label": word, "attribute": kind, "threshold": 0.5} for kind in words for word in words[kind]]
+    return {"model_type": "attribute_captioner", "labels": labels, "pooled_size": pooled_size, **fields}
+
+
+def _generation_ids(tokenizer: Any) -> dict[str, int]:
+    return {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "sep")}
+
+
+def blip_config(tokenizer: Any, **vision: Any) -> dict[str, Any]:
+    """A tiny BLIP whose words are a tokenizer's, over images as [`tower_config`]'s."""
+    tower = {"image_size": SIDE, "num_hidden_layers": 2, "initializer_range": 0.2, **_TRANSFORMER, **vision}
+    text = encoder_config(tokenizer) | {"encoder_hidden_size": 32, "projection_dim": 16} | _generation_ids(tokenizer)
+    return {"model_type": "blip", "vision_config": tower, "text_config": text, "image_text_hidden_size": 16}
+
+
+def git_config(tokenizer: Any, **vision: Any) -> dict[str, Any]:
+    """A tiny GIT, whose vision tower is deep inside of it."""
+    tower = {"image_size": SIDE, "num_hidden_layers": 1, "initializer_range": 0.2, **_TRANSFORMER, **vision}
+    text = encoder_config(tokenizer) | _generation_ids(tokenizer)
+    return text | {"model_type": "git", "vision_config": tower, "max_position_embeddings": 128}
+
+
+def encoder_decoder_config(tokenizer: Any, **vision: Any) -> dict[str, Any]:
+    """A tiny vision encoder with a decoder, as transformers joins any two."""
+    encoder = tower_config("vit") | vision
+    decoder = encoder_config(tokenizer, is_decoder=True, add_cross_attention=True) | _generation_ids(tokenizer)
+    ids = {"decoder_start_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    return {"model_type": "vision-encoder-decoder", "encoder": encoder, "decoder": decoder, **ids}
+
+
+def build_escnet(
+    tower: str | None = "clip",
+    tokenizer: Any = None,
+    captioner: dict[str, Any] | None = None,
+    captioner_tokenizer: Any = None,
+    text: dict[str, Any] | None = None,
+    **fields: Any,
+) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
+    """A tiny ESCNet in evaluation mode with the same random weights each time, and its processor.
+
+    Args:
+        tower: `None` shares the captioner's; `captioner`: its configuration, `None` for none.
+    """
+    tokenizer = tokenizer or wordpiece_tokenizer()
+    settings: dict[str, Any] = {"captioner_config": captioner}
+    settings["text_config"] = encoder_config(tokenizer, **(text or {}))
+    settings |= {"emotion_models": ["mikels8", "ekman7", "sentiment2"], "fusion_size": 16, "fusion_heads": 2}
+    settings |= {"initializer_range": 0.2}
+    if tower is None:
+        settings["share_vision_tower"] = True
+    else:
+        settings["vision_config"] = tower_config(tower)
+    if fields.get("vision_feature_layers") and "pooled_size" not in fields:
+        vision = AutoModel.from_config(AutoConfig.for_model(**settings["vision_config"])).eval()
+        settings["pooled_size"] = measured_pooled_size(vision, fields["vision_feature_layers"])
+        if captioner and captioner["model_type"] == "attribute_captioner":
+            settings["captioner_config"] = captioner | {"pooled_size": settings["pooled_size"]}
+    torch.manual_seed(0)
+    model = EscnetForImageEmotion(EscnetConfig(**(settings | fields))).eval()
+    return model, EscnetProcessor(image_processor(), tokenizer, captioner_tokenizer).adopt(model.config)
 
 
 def tensors_of(batch: Any) -> dict[str, torch.Tensor]:

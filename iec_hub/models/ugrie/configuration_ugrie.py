@@ -47,13 +47,6 @@ class UgrieConfig(ImageEmotionConfig):
             Hidden width of the map from image to sentence embedding.
         semantic_prefix_length (`int`, *optional*, defaults to 4):
             Prefix embeddings made from the sentence embedding.
-        vision_feature_layers (`list[int]`, *optional*):
-            Hidden states of the vision tower whose mean and deviation over places are joined to the pooled image.
-        pooled_size (`int`, *optional*):
-            Width of the pooled image with those; the vision tower's own width if left out.
-        feature_norm (`str`, *optional*, defaults to `"none"`):
-            `"power"` takes the signed square root of the pooled image and standardises it with statistics of the
-            training images, which suits frozen convolutional features; `"none"` leaves it as it is.
         templates (`dict[str, str]`, *optional*):
             Emotion model name to its template; `"default"` serves the others. `{emotion}` is the slot and
             `{emotion_model}` the emotion model's title.
@@ -83,9 +76,6 @@ class UgrieConfig(ImageEmotionConfig):
     semantic_size: int = 0
     semantic_hidden_size: int = 512
     semantic_prefix_length: int = 4
-    vision_feature_layers: list[int] | tuple[int, ...] = ()
-    pooled_size: int | None = None
-    feature_norm: str = "none"
     templates: dict[str, str] | None = None
     likelihood_weight: float | int = 0.1
     alignment_weight: float | int = 1.0
@@ -97,8 +87,6 @@ class UgrieConfig(ImageEmotionConfig):
         super().__post_init__(**kwargs)
         if self.mapping_type not in ("mlp", "transformer"):
             raise DataError(f"mapping_type is {self.mapping_type!r}; use 'mlp' or 'transformer'.")
-        if self.feature_norm not in ("none", "power"):
-            raise DataError(f"feature_norm is {self.feature_norm!r}; use 'none' or 'power'.")
         if self.text_config.model_type not in TEXT_MODEL_TYPES:
             raise DataError(
                 f"The language part is of type {self.text_config.model_type!r}; use {', '.join(TEXT_MODEL_TYPES)}."
@@ -108,8 +96,6 @@ class UgrieConfig(ImageEmotionConfig):
                 f"The language part's width {self.text_config.d_model} is not a multiple of mapping_heads "
                 f"{self.mapping_heads}; use another number of heads."
             )
-        if self.vision_feature_layers and self.pooled_size is None:
-            raise DataError("vision_feature_layers widen the pooled image; give its width as pooled_size.")
         self.templates = {"default": DEFAULT_TEMPLATE, **(self.templates or {})}
         for name, template in self.templates.items():
             if template.count(SLOT) != 1:

@@ -19,16 +19,17 @@ from transformers.utils.generic import can_return_tuple
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import CheckpointError, DataError
+from iec_hub.models.feature_norm import PowerNorm, build_feature_norm
 from iec_hub.models.image_emotion import (
     ImageEmotionModel,
     ImageEmotionOutput,
     VisionFeatures,
-    read_vision,
+    measured_pooled_size,
     soft_label_cross_entropy,
     vision_width,
 )
 from iec_hub.models.ugrie.configuration_ugrie import UGRIE_PRESETS, UgrieConfig
-from iec_hub.models.ugrie.mapping_ugrie import PowerNorm, SemanticMapping, TransformerMapping, build_mapping
+from iec_hub.models.ugrie.mapping_ugrie import SemanticMapping, TransformerMapping, build_mapping
 from iec_hub.models.ugrie.scoring_ugrie import score_candidates, slot_constraint
 
 # Attention and feed-forward layers of the common towers: transformers, ConvNeXt, and EfficientNet's 1x1 convolutions.
@@ -54,6 +55,7 @@ class UgrieForImageEmotion(ImageEmotionModel):
     _no_split_modules = ["MappingLayer"]  # the backbones' own are collected from them
     _keep_in_fp32_modules = ["mapping", "semantic_mapping", "feature_norm"]
     modules_to_save = ("mapping", "semantic_mapping")
+    open_labels = True
     lora_targets = {
         "language": rf"^language_model\.model\.(encoder|decoder)\.layers\.\d+\.({_LANGUAGE_LINEAR})$",
         # A pooling head (SigLIP) reads its weights without calling the layers, so that LoRA would do nothing there.
@@ -66,8 +68,7 @@ class UgrieForImageEmotion(ImageEmotionModel):
         self.language_model = AutoModelForSeq2SeqLM.from_config(config.text_config)
         token_size, output_size = vision_width(config.vision_config), config.text_config.d_model
         pooled_size = config.pooled_size or token_size
-        # CODEPATH: "power" with frozen convolutional towers (ugrie-mini), "none" with the presets' CLIP.
-        self.feature_norm = PowerNorm(pooled_size) if config.feature_norm == "power" else nn.Identity()
+        self.feature_norm = build_feature_norm(config.feature_norm, pooled_size)
         self.mapping = build_mapping(pooled_size, token_size, output_size, config)
         # CODEPATH: ugrie-mini was trained with texts in place of images; the presets start without this path.
         if config.semantic_size:
@@ -102,12 +103,9 @@ class UgrieForImageEmotion(ImageEmotionModel):
         # A dual encoder such as CLIP holds its vision tower inside.
         vision_model = getattr(vision_model, "vision_model", vision_model)
         language_model = AutoModelForSeq2SeqLM.from_pretrained(text, dtype=dtype)
-        layers = config.get("vision_feature_layers", ())
-        if layers and "pooled_size" not in config:
-            side = getattr(vision_model.config, "image_size", 64)
-            blank = torch.zeros(1, 3, *((side, side) if isinstance(side, int) else side))
-            with torch.no_grad():
-                config["pooled_size"] = read_vision(vision_model, blank, layers).pooled.shape[1]
+        # CODEPATH: no fork of the graph; a width that nobody gave is measured.
+        if config.get("vision_feature_layers") and "pooled_size" not in config:
+            config["pooled_size"] = measured_pooled_size(vision_model, config["vision_feature_layers"])
         model = cls(UgrieConfig(vision_config=vision_model.config, text_config=language_model.config, **config))
         model = model.to(dtype)
         model.vision_model.load_state_dict(vision_model.state_dict())
@@ -147,10 +145,6 @@ class UgrieForImageEmotion(ImageEmotionModel):
 
     def get_decoder(self) -> nn.Module:
         return self.language_model.get_decoder()
-
-    def get_image_features(self, pixel_values: torch.Tensor, evidence: bool = False) -> VisionFeatures:
-        """Run the vision tower once on `(batch, 3, height, width)`."""
-        return read_vision(self.vision_model, pixel_values, self.config.vision_feature_layers, evidence)
 
     def _prefix(
         self,

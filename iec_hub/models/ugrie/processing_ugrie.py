@@ -11,6 +11,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
+from iec_hub.models.processing_image_emotion import label_rows, models_per_item
 from iec_hub.models.ugrie.configuration_ugrie import UgrieConfig
 
 Tokens = list[list[int]]
@@ -104,23 +105,12 @@ class UgrieProcessor(ProcessorMixin):
             pixels = self.image_processor(images=images, return_tensors="pt", **kwargs)
             data["pixel_values"] = pixels["pixel_values"]
             batch_size = len(images)
-        models = self._models_per_item(emotion_models, batch_size)
+        models = models_per_item(self._settings, emotion_models, batch_size)
         data |= self._text_tensors(models)
         if distributions is not None:
-            data["labels"] = self._labels(distributions, models, data["candidate_mask"])
+            data["labels"] = label_rows(distributions, models, data["candidate_mask"])
         data["emotion_models"] = models
         return BatchFeature(data)
-
-    def _models_per_item(self, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
-        several = isinstance(emotion_models, list | tuple) and not all(
-            isinstance(item, str) and item not in self._settings.known_emotion_models for item in emotion_models
-        )
-        if several:
-            models = [self.resolve_emotion_model(item) for item in emotion_models]
-            if batch_size not in (None, len(models)):
-                raise DataError(f"{batch_size} images came with {len(models)} emotion models; give one each, or one.")
-            return models
-        return [self.resolve_emotion_model(emotion_models)] * (1 if batch_size is None else batch_size)
 
     def _tokenised(self, emotion_model: EmotionModel) -> tuple[list[int], list[int], Tokens]:
         """Encoder template, decoder prompt and candidate phrases as ids; kept, because every batch asks again."""
@@ -167,18 +157,6 @@ class UgrieProcessor(ProcessorMixin):
         ids = torch.tensor([row + [self.tokenizer.pad_token_id] * (width - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         return ids, mask
-
-    @staticmethod
-    def _labels(distributions: Any, models: Sequence[EmotionModel], candidate_mask: torch.Tensor) -> torch.Tensor:
-        if len(distributions) != len(models):
-            raise DataError(f"{len(models)} images came with {len(distributions)} distributions; give one each.")
-        labels = torch.zeros(candidate_mask.shape)
-        for row, (distribution, model) in enumerate(zip(distributions, models, strict=True)):
-            values = torch.as_tensor(np.asarray(distribution), dtype=torch.float32)
-            if values.shape != (len(model),):
-                raise DataError(f"A distribution over {model.name} needs {len(model)} values, not {values.numel()}.")
-            labels[row, candidate_mask[row]] = values
-        return labels
 
     @property
     def model_input_names(self) -> list[str]:

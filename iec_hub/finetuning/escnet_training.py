@@ -1,0 +1,301 @@
+"""One training run of ESCNet: captions for every image, texts that teach what words evoke, then images with both."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import IntervalStrategy
+
+from iec_hub.affect.attributes import brightness, colorfulness
+from iec_hub.data import EmotionDataset, EmotionExample
+from iec_hub.emotions import EmotionModel
+from iec_hub.errors import DataError
+from iec_hub.finetuning.features import cached_image_features
+from iec_hub.finetuning.teaching import read_emotion_texts
+from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
+from iec_hub.finetuning.training_data import CaptionSource, EscnetCollator, ImageSource, MixedEmotionData
+from iec_hub.finetuning.ugrie_training import resume_point
+from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
+from iec_hub.models.image_emotion import vision_width
+from iec_hub.predictor import DECODE_SIDE
+
+logger = logging.getLogger(__name__)
+
+PARTS = {
+    "vision": ("vision_model.", "captioner.vision_model."),
+    "captioner": ("captioner.",),
+    "language": ("text_encoder.",),
+    "fusion": ("fusion.",),
+}
+_TEXT_VERSIONS = 6
+_LARGEST_LOG_ODDS = 2.5
+
+
+@dataclass
+class EscnetRun:
+    """Settings of a run beside the Trainer's.
+
+    Attributes:
+        freeze: parts that stay as they are, of "vision", "captioner", "language", "fusion".
+        views: augmented views per image when the vision tower is frozen and its features are cached.
+        cache: folder of cached features and captions; `None` computes them anew.
+        mixup, visual_dropout, teacher_weight: see [`FeatureCollator`] and [`MixedEmotionData`].
+        patience: epochs without improvement on validation before stopping; 0 never stops early.
+        text_epochs, text_learning_rate: passes over texts without images, and their learning rate.
+        texts_per_epoch: texts replayed in every epoch over images, as a share of the images.
+    """
+
+    freeze: Sequence[str] = ("vision", "captioner")
+    views: int = 5
+    cache: Path | None = None
+    mixup: float = 0.5
+    visual_dropout: float = 0.1
+    teacher_weight: float = 0.7
+    patience: int = 0
+    text_epochs: float = 3.0
+    text_learning_rate: float = 5e-4
+    texts_per_epoch: float = 0.5
+
+
+def freeze_parts(model: EscnetForImageEmotion, freeze: Sequence[str]) -> None:
+    """Switch the gradients of whole parts off, and of everything else on.
+
+    Raises:
+        DataError: for an unknown part.
+    """
+    unknown = sorted(set(freeze) - set(PARTS))
+    if unknown:
+        raise DataError(f"There is no part {unknown[0]!r} to freeze; use some of {', '.join(PARTS)}.")
+    frozen = tuple(prefix for part in freeze for prefix in PARTS[part])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
+
+
+def features_are_fixed(run: EscnetRun) -> bool:
+    """Whether features and captions can be computed once."""
+    return "vision" in run.freeze
+
+
+def image_sources(
+    model: EscnetForImageEmotion,
+    processor: EscnetProcessor,
+    datasets: Sequence[EmotionDataset],
+    split: str,
+    run: EscnetRun,
+) -> list[ImageSource]:
+    """One split of every data set with cached features, where the tower is frozen; captions come later."""
+    sources = []
+    for dataset in datasets:
+        part = dataset.split(split)
+        source = ImageSource(
+            dataset.name, dataset.emotion_model, torch.tensor(part.distributions()).float(), examples=part.examples
+        )
+        if features_are_fixed(run):
+            views = run.views if split == "train" else 1
+            source.features, source.tokens = cached_image_features(
+                model, processor, part.examples, run.cache, views, f"{dataset.name}/{split}", tokens=True
+            )
+        sources.append(source)
+    return sources
+
+
+def fit_feature_norms(model: EscnetForImageEmotion, features: Sequence[torch.Tensor]) -> None:
+    """Set the power norms' statistics from pooled features `(images, width)`; the captioner's are the same."""
+    pooled = torch.cat(list(features))
+    for part in (model, model.captioner):
+        norm = getattr(part, "feature_norm", None)
+        if hasattr(norm, "fit"):
+            norm.fit(pooled)
+
+
+def light_and_colour(examples: Sequence[EmotionExample]) -> tuple[list[float], list[float]]:
+    """Brightness and colourfulness of images."""
+
+    def measured(example: EmotionExample) -> tuple[float, float]:
+        image = example.open(max_side=DECODE_SIDE)
+        return brightness(image), colorfulness(image)
+
+    with ThreadPoolExecutor(2) as pool:
+        values = list(pool.map(measured, examples))
+    return [light for light, _ in values], [colour for _, colour in values]
+
+
+@torch.no_grad()
+def write_captions(model: EscnetForImageEmotion, source: ImageSource, varied: bool) -> list[list[str]]:
+    """Captions of every view of a source by a captioner that names attributes.
+
+    Args:
+        varied: word the later views differently each, as people would; the first one is what a prediction reads.
+    """
+    light, colour = light_and_colour(source.examples)
+    captions = []
+    for view, pooled in enumerate(source.features):
+        found = model.captioner.describe(pooled, light, colour)
+        seeds = [f"{example.origin}/{view}" if varied and view else None for example in source.examples]
+        captions.append(model.captioner.captions(pooled, found, seeds))
+    return captions
+
+
+def caption_source(path: Path, emotion_model: EmotionModel, seed: int = 0) -> CaptionSource:
+    """Emotion texts as captions: the texts themselves and, of lists of tags, parts of them in a caption's words.
+
+    Args:
+        path: see [`read_emotion_texts`].
+    """
+    versions, distributions = read_emotion_texts(path, emotion_model)
+    captions = []
+    for number, row in enumerate(zip(*versions, strict=True)):
+        rng = random.Random(f"{seed}/{path.name}/{number}")
+        texts = [text for text in row if text]
+        parts = []
+        for _ in range(_TEXT_VERSIONS - len(texts)):
+            words = rng.choice(texts).split()
+            length = min(len(words), rng.randint(2, 8))
+            start = rng.randint(0, len(words) - length)
+            parts.append(f"A photo of {' '.join(words[start : start + length])}.")
+        captions.append([*texts, *parts])
+    return CaptionSource(emotion_model, captions, distributions)
+
+
+def fit_lexicon(model: EscnetForImageEmotion, processor: EscnetProcessor, sources: Sequence[CaptionSource]) -> None:
+    """Fill the word gate's lexicon: tokens that change what a text evokes get large log-odds, others small ones.
+
+    A token's charge is the divergence of the emotions of its texts from those of all texts, both smoothed; its rank
+    among all tokens becomes log-odds between -2.5 and 2.5. Tokens seen in fewer than three texts keep 0.
+    """
+    charge: dict[int, float] = {}
+    for source in sources:
+        prior = source.distributions.mean(0) + 1e-6
+        counts: dict[int, torch.Tensor] = {}
+        seen: Counter[int] = Counter()
+        texts = [" ".join(versions) for versions in source.captions]
+        for ids, votes in zip(
+            processor.tokenizer(texts, add_special_tokens=False)["input_ids"], source.distributions, strict=True
+        ):
+            for token in set(ids):
+                counts[token] = counts.get(token, torch.zeros_like(prior)) + votes
+                seen[token] += 1
+        for token, votes in counts.items():
+            if seen[token] >= 3:
+                smoothed = (votes + 20 * prior) / (votes.sum() + 20 * prior.sum())
+                divergence = float((smoothed * (smoothed / prior).log()).sum())
+                charge[token] = max(charge.get(token, 0.0), divergence)
+    ranked = sorted(charge, key=charge.__getitem__)
+    lexicon = torch.zeros_like(model.fusion.gate.lexicon)
+    for rank, token in enumerate(ranked):
+        lexicon[token] = _LARGEST_LOG_ODDS * (2 * rank / max(1, len(ranked) - 1) - 1)
+    model.fusion.gate.lexicon.copy_(lexicon)
+
+
+def collator_for(
+    model: EscnetForImageEmotion, processor: EscnetProcessor, run: EscnetRun, train: bool, places: int
+) -> EscnetCollator:
+    config = model.config
+    fixed = features_are_fixed(run)
+    return EscnetCollator(
+        processor,
+        pooled_size=config.pooled_size or vision_width(config.vision_config),
+        token_shape=(places, vision_width(config.vision_config)),
+        mixup=run.mixup if train and fixed else 0.0,
+        teacher_weight=run.teacher_weight if train else 0.0,
+        root=model.feature_norm.root if config.feature_norm == "power" else None,
+    )
+
+
+def teach_by_text(
+    model: EscnetForImageEmotion,
+    processor: EscnetProcessor,
+    texts: Sequence[CaptionSource],
+    run: EscnetRun,
+    arguments: EmotionTrainingArguments,
+) -> None:
+    """Captions without images: the encoder, the gate and the fusion learn what words evoke."""
+    freeze_parts(model, ("vision", "captioner"))
+    settings = copy.copy(arguments)
+    settings.output_dir = str(Path(arguments.output_dir) / "text")
+    settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"
+    settings.load_best_model_at_end, settings.language_learning_rate = False, run.text_learning_rate
+    settings.learning_rate, settings.max_steps = run.text_learning_rate, -1
+    settings.push_to_hub = settings.eval_on_start = False
+    data = MixedEmotionData(texts=texts, texts_per_epoch=sum(len(t) for t in texts), seed=arguments.seed)
+    trainer = EmotionTrainer(
+        model,
+        settings,
+        data_collator=collator_for(model, processor, run, train=False, places=1),
+        train_dataset=data,
+        callbacks=[EpochOfData(data)],
+    )
+    # A word is told from many others: plain cross-entropy, whatever the classifier's own loss will be.
+    trainer.train()
+
+
+@torch.no_grad()
+def start_from_probe(model: EscnetForImageEmotion, sources: Sequence[ImageSource]) -> None:
+    """Let the classifier begin where the sources' teachers are: the columns that read the whole image are theirs."""
+    for source in sources:
+        columns = model.config.label_columns[source.emotion_model.name]
+        probe = source.teacher.probe
+        model.classifier.weight[columns, model.fusion.output_size :] = probe.weight.T.to(model.classifier.weight)
+        model.classifier.bias[columns] = probe.bias.to(model.classifier.bias)
+
+
+def train_on_images(
+    model: EscnetForImageEmotion,
+    processor: EscnetProcessor,
+    train: Sequence[ImageSource],
+    validation: Sequence[ImageSource],
+    run: EscnetRun,
+    arguments: EmotionTrainingArguments,
+    texts: Sequence[CaptionSource] = (),
+) -> EmotionTrainer:
+    """Stage 2: labelled images of all data sets together, with texts replayed beside them; resumes if asked."""
+    freeze_parts(model, run.freeze)
+    images = sum(len(source.distributions) for source in train)
+    replay = round(run.texts_per_epoch * images) if texts else 0
+    # Without captions a hidden image would leave nothing at all.
+    hidden = run.visual_dropout if model.config.use_captions else 0.0
+    data = MixedEmotionData(
+        train, texts if replay else (), replay, augment=True, visual_dropout=hidden, seed=arguments.seed
+    )
+    held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
+    places = train[0].tokens.shape[2] if train[0].tokens is not None else 1
+    callbacks: list[Any] = [EpochOfData(data)]
+    if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
+        callbacks.append(EarlyStopping(run.patience))
+    trainer = EmotionTrainer(
+        model,
+        arguments,
+        data_collator=collator_for(model, processor, run, train=True, places=places),
+        eval_collator=collator_for(model, processor, run, train=False, places=places),
+        train_dataset=data,
+        eval_dataset=held_out,
+        processing_class=processor,
+        callbacks=callbacks,
+    )
+    trainer.train(resume_from_checkpoint=resume_point(arguments))
+    return trainer
+
+
+__all__ = [
+    "EscnetRun",
+    "caption_source",
+    "features_are_fixed",
+    "fit_feature_norms",
+    "fit_lexicon",
+    "freeze_parts",
+    "image_sources",
+    "light_and_colour",
+    "start_from_probe",
+    "teach_by_text",
+    "train_on_images",
+    "write_captions",
+]
