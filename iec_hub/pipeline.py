@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from transformers import Pipeline
@@ -12,6 +12,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 from iec_hub._registration import PIPELINE_TASK
 from iec_hub.emotions import EmotionModel
+from iec_hub.errors import DataError
 from iec_hub.models import AutoImageEmotionModel
 from iec_hub.predictor import EmotionPredictor
 from iec_hub.registry import BUNDLED_CHECKPOINTS, checkpoint_path
@@ -28,8 +29,13 @@ class ImageEmotionClassificationPipeline(Pipeline):
         {'emotion': 'joy', 'confidence': 0.61, ...}
 
     Call arguments: `emotion_model`, `labels`, `evidence` and `batch_size` as in [`EmotionPredictor.predict`]; given to
-    `pipeline(...)` they hold for every call. One image gives one dictionary, [`EmotionPrediction.to_dict`], a list
-    gives a list, and a generator or data set is read as its dictionaries are asked for.
+    `pipeline(...)` they hold for every call. `captions`, for methods that read them, are ready captions in place of
+    the model's own: a text for one image, one text (or `None`: the model writes it) per image for a list or a stream.
+
+    One image gives one dictionary, [`EmotionPrediction.to_dict`], a list gives a list, and a generator or data set is
+    read as its dictionaries are asked for. What a method says is in it, else `None`: `captions`, `attributes` (what
+    was seen, each with its confidence and source) and, under `evidence`, `regions` and `caption_words` (each with
+    its place in the first caption, its salience and, where evidence was asked for, its own regions).
     """
 
     _load_processor = True
@@ -40,6 +46,8 @@ class ImageEmotionClassificationPipeline(Pipeline):
     def __init__(self, model: Any, *args: Any, **kwargs: Any):
         chosen_dtype = kwargs.get("dtype") or kwargs.get("torch_dtype") or "auto"
         super().__init__(model, *args, **kwargs)
+        if "captions" in self._forward_params:
+            raise DataError("Captions belong to pictures; give them with each call, not to the pipeline.")
         # As in `EmotionPredictor.from_pretrained`: on a CPU half precision is slow, so it is used only when asked for.
         if chosen_dtype == "auto" and self.device.type == "cpu" and not getattr(self.model, "is_quantized", False):
             self.model.float()
@@ -49,8 +57,9 @@ class ImageEmotionClassificationPipeline(Pipeline):
         emotion_model: str | EmotionModel | None = None,
         labels: Sequence[str] | None = None,
         evidence: bool | None = None,
+        captions: str | Iterable[str | None] | None = None,
     ) -> tuple[dict, dict, dict]:
-        forward = {"emotion_model": emotion_model, "labels": labels, "evidence": evidence}
+        forward = {"emotion_model": emotion_model, "labels": labels, "evidence": evidence, "captions": captions}
         return {}, {name: value for name, value in forward.items() if value is not None}, {}
 
     def __call__(
@@ -72,14 +81,22 @@ class ImageEmotionClassificationPipeline(Pipeline):
         if batch_size is None:
             batch_size = self._batch_size or 1
         settings = given | settings | {"batch_size": batch_size}
-        if isinstance(images, list | tuple):
-            return [prediction.to_dict() for prediction in self.predictor.predict(images, **settings)]
-        if _is_stream(images):
-            return self._stream(iter(images), settings)
-        return self.predictor.predict([images], **settings)[0].to_dict()
+        several = isinstance(images, list | tuple)
+        stream = not several and _is_stream(images)
+        captions = _texts(settings.pop("captions", None), several=stream or several)
+        if stream:
+            return self._stream(iter(images), captions, settings)
+        if captions is not None:
+            settings["captions"] = list(captions)
+        results = [p.to_dict() for p in self.predictor.predict(images if several else [images], **settings)]
+        return results if several else results[0]
 
-    def _stream(self, images: Iterator[Any], settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _stream(
+        self, images: Iterator[Any], captions: Iterator[str | None] | None, settings: dict[str, Any]
+    ) -> Iterator[dict[str, Any]]:
         while batch := list(itertools.islice(images, settings["batch_size"])):
+            if captions is not None:
+                settings = settings | {"captions": list(itertools.islice(captions, len(batch)))}
             for prediction in self.predictor.predict(batch, **settings):
                 yield prediction.to_dict()
 
@@ -97,6 +114,17 @@ class ImageEmotionClassificationPipeline(Pipeline):
 
     def postprocess(self, model_outputs: Any, **parameters: Any) -> list[dict[str, Any]]:
         return [prediction.to_dict() for prediction in model_outputs]
+
+
+def _texts(captions: Any, several: bool) -> Iterator[str | None] | None:
+    """The captions, one per image; of several images one text would otherwise be read letter by letter."""
+    if captions is None:
+        return None
+    if isinstance(captions, str) and not several:
+        return iter([captions])
+    if isinstance(captions, str | bytes) or not isinstance(captions, Iterable):
+        raise DataError(f"One {type(captions).__name__} is not a list of captions; give one caption per image.")
+    return iter(captions)
 
 
 def _is_stream(images: Any) -> bool:

@@ -10,12 +10,14 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import iec_hub
 from iec_hub.cli import main
-from iec_hub.commands.tables import CsvTable, safe_cell, texts_of
-from iec_hub.prediction import EmbeddedText, EmotionPrediction, ScoredText
+from iec_hub.commands.tables import WIDEST_CAPTION, CsvTable, JsonLinesTable, TextTable, safe_cell, texts_of
+from iec_hub.errors import DataError
+from iec_hub.prediction import CaptionWord, EmbeddedText, EmotionPrediction, Evidence, ScoredText, Tag
 from iec_hub.predictor import EmotionPredictor, FilePrediction
 
 MIKELS = ["amusement", "anger", "awe", "contentment", "disgust", "excitement", "fear", "sadness"]
@@ -183,6 +185,18 @@ class TestPredict:
         assert_one_sentence(run("predict", folder, "--output", output, "--model", tmp_path / "gone"))
         assert output.read_text() == "precious"
 
+    def test_labels_that_the_method_cannot_tell_are_refused_before_the_output_is_opened(
+        self, run, folder, tmp_path, monkeypatch
+    ):
+        def refuse(self, *args, **kwargs):
+            raise DataError("This method tells other emotions apart; choose another method.")
+
+        monkeypatch.setattr(EmotionPredictor, "predict_files", refuse)
+        output = tmp_path / "rows.csv"
+        output.write_text("precious")
+        assert_one_sentence(run("predict", folder, "--output", output, "--labels", "cosy,eerie"), "another method")
+        assert output.read_text() == "precious"
+
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_unwritable_output(self, run, folder, tmp_path):
         tmp_path.chmod(0o500)
@@ -278,6 +292,47 @@ class TestTables:
         assert header[3:5] == ["'=calm", "tense"]
         assert row[:6] == ["x.jpg", "'=calm", "0.750000", "0.750000", "0.250000", "false"]
         assert row[6:] == ["stormy sea; dark sky", r"'=HYPERLINK(1); second\nline", "'@import", ""]
+
+    @staticmethod
+    def captioned(caption: str, regions: np.ndarray | None = None) -> FilePrediction:
+        prediction = EmotionPrediction(
+            emotion_model="custom",
+            labels=("calm", "tense"),
+            probabilities=(0.75, 0.25),
+            method="escnet",
+            captions=(caption,),
+            attributes=(Tag("object", "dog", 0.83, "tagger"),),
+            evidence=Evidence(regions=regions, caption_words=(CaptionWord(caption[:4], 0, 4, 0.7, regions),)),
+        )
+        return FilePrediction(Path("x.jpg"), prediction)
+
+    @pytest.mark.parametrize("regions", [None, np.eye(2)], ids=["words", "words and regions"])
+    def test_json_lines_hold_words_and_attributes_and_regions_where_there_are_some(self, regions):
+        file = io.StringIO()
+        JsonLinesTable(file).write(self.captioned("Dark sea.\nsecond", regions))
+        row = json.loads(file.getvalue())
+        assert file.getvalue().count("\n") == 1 and row["captions"] == ["Dark sea.\nsecond"]
+        assert row["attributes"] == [{"attribute": "object", "label": "dog", "confidence": 0.83, "source": "tagger"}]
+        grid = None if regions is None else [[1.0, 0.0], [0.0, 1.0]]
+        word = {"text": "Dark", "start": 0, "end": 4, "salience": 0.7, "regions": grid}
+        assert row["evidence"] == {"regions": grid, "words": None, "caption_words": [word]}
+
+    @pytest.mark.parametrize(
+        ("caption", "shown"),
+        [
+            ("A dark\n sea. ", "A dark sea."),
+            ("red \x1b[31malert\u202e", r"red \x1b[31malert\u202e"),
+            ("w" * WIDEST_CAPTION, "w" * WIDEST_CAPTION),
+            ("w" * (WIDEST_CAPTION + 1), "w" * (WIDEST_CAPTION - 3) + "..."),
+            ("ab " * 100_000, ("ab " * 26)[:77].rstrip() + "..."),
+            (" " * 500 + "far away", "..."),
+        ],
+    )
+    def test_lines_for_people_end_with_the_caption_in_brief(self, caption, shown):
+        stream = io.StringIO()
+        result = self.captioned(caption)
+        TextTable(stream, [result.file]).write(result)
+        assert stream.getvalue() == f"x.jpg  calm (75%)  {shown}\n"
 
 
 class TestEvaluate:

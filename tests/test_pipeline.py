@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 
 import iec_hub
 from iec_hub.errors import DataError, ImageError
+from iec_hub.prediction import CaptionWord, EmotionPrediction, Evidence, Tag
 
 TASK = "image-emotion-classification"
 
@@ -103,3 +106,68 @@ def test_a_model_and_a_processor_can_be_given(build_tiny_ugrie, pictures):
     model, processor = build_tiny_ugrie()
     classify = pipeline(TASK, model=model, processor=processor)
     assert classify(pictures[0])["method"] == "ugrie"
+
+
+class WordCounter:
+    """In place of a predictor that reads captions: the more words, the likelier the first label."""
+
+    def predict(self, images, batch_size=32, captions=None):
+        given = captions if captions is not None else [None] * len(images)
+        if len(given) != len(images):
+            raise DataError(f"{len(images)} images need as many captions.")
+        return [self.judge(caption or "A photo.") for caption in given]
+
+    def judge(self, caption):
+        words = tuple(CaptionWord(match[0], *match.span(), 0.5) for match in re.finditer(r"\w+", caption))
+        share = min(1.0, len(words) / 10)
+        return EmotionPrediction(
+            emotion_model="custom",
+            labels=("talkative", "terse"),
+            probabilities=(share, 1 - share),
+            method="escnet",
+            captions=(caption,),
+            attributes=(Tag("brightness", "0.3", source="computed"),),
+            evidence=Evidence(caption_words=words),
+        )
+
+
+@pytest.fixture
+def reading(build_tiny_ugrie):
+    model, processor = build_tiny_ugrie()
+    classify = pipeline(TASK, model=model, processor=processor)
+    classify.predictor = WordCounter()
+    return classify
+
+
+def test_captions_attributes_and_words_are_in_the_dictionary(reading, pictures):
+    own = reading(pictures[0])
+    assert own["captions"] == ["A photo."] and own["attributes"][0]["source"] == "computed"
+    result = reading(pictures[0], captions="Two dark rooms.")
+    assert result["captions"] == ["Two dark rooms."] and result["distribution"]["talkative"] == pytest.approx(0.3)
+    assert [word["text"] for word in result["evidence"]["caption_words"]] == ["Two", "dark", "rooms"]
+    assert reading(pictures[0], captions=["Two dark rooms."]) == result
+
+
+def test_captions_go_with_their_images_in_lists_and_streams(reading, pictures):
+    captions = ["One.", None, "Two words.", "Here are three."]
+    expected = [["One."], ["A photo."], ["Two words."], ["Here are three."]]
+    for batch_size in (1, 3):
+        results = reading(pictures[:4], captions=captions, batch_size=batch_size)
+        assert [result["captions"] for result in results] == expected
+        streamed = reading(iter(pictures[:4]), captions=iter(captions), batch_size=batch_size)
+        assert [result["captions"] for result in streamed] == expected
+
+
+def test_wrong_captions_are_sentences(reading, classify, tiny_ugrie_dir, pictures):
+    with pytest.raises(DataError, match="one caption per image"):
+        reading(pictures[:2], captions="One caption for two.")
+    with pytest.raises(DataError, match="one caption per image"):
+        reading(pictures[0], captions=3)
+    with pytest.raises(DataError, match="as many captions"):
+        reading(pictures[:3], captions=["One."])
+    with pytest.raises(DataError, match="as many captions"):
+        list(reading(iter(pictures[:3]), captions=["One."]))
+    with pytest.raises(DataError, match="with each call"):
+        pipeline(TASK, model=str(tiny_ugrie_dir), captions=["One."])
+    with pytest.raises(DataError, match="caption"):
+        classify(pictures[0], captions="UGRIE reads none.")

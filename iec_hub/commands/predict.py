@@ -20,7 +20,11 @@ OUTPUT_ENDINGS = (".csv", ".jsonl")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="pictures, or folders that are searched for them")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write a table, .csv or .jsonl")
-    parser.add_argument("--evidence", action="store_true", help="add which regions spoke for it (.jsonl; slower)")
+    parser.add_argument(
+        "--evidence",
+        action="store_true",
+        help="add which regions spoke for it, also per word of a caption (.jsonl; slower)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,15 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     with quiet_libraries():
         predictor = load_predictor(arguments)
         labels = predictor.resolve_emotion_model(arguments.emotion_model, arguments.labels).labels
+        # Checks what was asked for, before an output that may hold something is opened.
+        results = predictor.predict_files(
+            files,
+            emotion_model=arguments.emotion_model,
+            labels=arguments.labels,
+            evidence=arguments.evidence,
+            batch_size=arguments.batch_size,
+        )
         done = failed = 0
         with open_table(arguments.output, labels, files) as table:
-            results = predictor.predict_files(
-                files,
-                emotion_model=arguments.emotion_model,
-                labels=arguments.labels,
-                evidence=arguments.evidence,
-                batch_size=arguments.batch_size,
-            )
             shown = results if arguments.output is None else with_progress(results, len(files))
             interrupted = False
             try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BEFORE_LABELS = ("file", "emotion", "confidence")
 AFTER_LABELS = ("uncertain", "concepts", "caption", "embedded_text", "error")
 WIDEST_NAME = 60
+WIDEST_CAPTION = 80
 # Beyond the control characters below the space: what some readers take for the end of a line.
 _BREAKS = "\x7f\x85\u2028\u2029"
 
@@ -102,16 +103,28 @@ class JsonLinesTable:
 
 
 class TextTable:
-    """One line per file: its name and the verdict."""
+    """One line per file: its name, the verdict, and a caption where the method wrote one."""
 
     def __init__(self, stream: TextIO, files: Sequence[Path]):
         self.stream = stream
         self.width = min(WIDEST_NAME, max((len(printable(str(file))) for file in files), default=0))
 
     def write(self, result: FilePrediction) -> None:
-        verdict = f"error: {result.error}" if result.prediction is None else result.prediction.summary()
-        self.stream.write(f"{printable(str(result.file)):<{self.width}}  {printable(verdict)}\n")
+        prediction = result.prediction
+        verdict = f"error: {result.error}" if prediction is None else prediction.summary()
+        caption = _shortened(prediction.captions[0]) if prediction is not None and prediction.captions else ""
+        line = f"{printable(str(result.file)):<{self.width}}  {printable(verdict)}"
+        self.stream.write(f"{line}  {caption}\n" if caption else f"{line}\n")
         self.stream.flush()
+
+
+def _shortened(text: str) -> str:
+    """A text as the terminal shows it, on one line of at most `WIDEST_CAPTION` characters."""
+    # Cut first: escaping a text of megabytes would take its time.
+    shown = printable(" ".join(text[: 2 * WIDEST_CAPTION].split()))
+    if len(shown) <= WIDEST_CAPTION and len(text) <= 2 * WIDEST_CAPTION:
+        return shown
+    return f"{shown[: WIDEST_CAPTION - 3].rstrip()}..."
 
 
 def texts_of(prediction: EmotionPrediction) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Every English text of the page, so that wording is changed (or translated) in one place."""
 
+from collections.abc import Iterable
 from html import escape
 
 from iec_hub.emotions import EmotionModel
@@ -14,6 +15,11 @@ PURPOSE = (
 PICTURE = "Your picture"
 PICTURE_PLACEHOLDER = "Drop a picture here, or click to choose one (up to 10 MB)"
 EXAMPLES = "Or try one of these"
+METHOD = "Choose how the model works"
+_METHODS = {
+    "ugrie": ("UGRIE", "completes a sentence"),
+    "escnet": ("ESCNet", "describes, then feels"),
+}
 EMOTION_MODEL = "Choose the emotions to tell apart"
 OWN_LABELS_CHOICE = "Your own labels"
 OWN_LABELS = "Your labels, separated by commas"
@@ -34,37 +40,70 @@ DISTRIBUTION = "How likely each emotion is"
 SENTENCE = "In a sentence"
 EVIDENCE = "Where it comes from"
 EVIDENCE_STRENGTH = "Strength of the overlay"
-EVIDENCE_LITTLE = "spoke little"
-EVIDENCE_MUCH = "spoke most"
+EVIDENCE_LITTLE = "least"
+EVIDENCE_MUCH = "most"
 NO_EVIDENCE = "No part of the picture stood out for this emotion."
 FOLDED_LABELS = "{count} less likely labels, {share} together"
 NOT_TRAINED = (
     "The model never saw examples of these labels: it goes by what the words mean, so trust this result less."
 )
+DERIVED = "The model was not trained on these emotions: it adds up its answers for the emotions that it knows."
+
+CAPTION = "The picture in the model's words"
+OWN_CAPTION = "The picture in your words"
+CHARGED_HINT = (
+    "The stronger a word's colour, the more feeling it carries for the model, next to the strongest word here."
+)
+CHARGED_CHOICE = "Choose a word to see where in the picture the model looked for it."
+WHOLE_DECISION = "Whole decision"
+CHOOSE_A_WORD = "Choose a word of the caption."
+ATTRIBUTES = "What the model saw"
+ATTRIBUTE_NAMES = {
+    "brightness": "Brightness",
+    "colorfulness": "Colourfulness",
+    "scene": "Scene",
+    "object": "Object",
+    "facial_expression": "Facial expression",
+    "human_action": "Action",
+}
+# What the ends of a number's scale mean.
+ATTRIBUTE_SCALES = {"brightness": "0 is black, 1 is white", "colorfulness": "0 is grey, 1 is very colourful"}
+ATTRIBUTE_SOURCES = {"computed": "measured", "annotation": "given with the picture"}
+
+CAPTION_EDITOR = "What if the caption said something else?"
+CAPTION_EDITOR_HINT = "Change the words and see how the answer changes; at most {most} characters."
+CAPTION_BUTTON = "Predict with this caption"
+CAPTION_RESET = "Back to the model's caption"
 
 ERROR_TITLE = "That did not work."
 NO_PICTURE = "There is no picture yet; upload, paste or take one, or choose an example."
 OWN_LABELS_NOT_CHOSEN = 'Labels were given with another emotion model; choose "own" to use them, or leave them out.'
+CAPTION_EMPTY = "There is no caption; write one, or go back to the model's."
+CAPTION_NO_TEXT = "The caption is not text; give one as text, or leave it out."
+CAPTION_TOO_LONG = "The caption has {length} characters; shorten it to {most}."
+CAPTION_NOT_READ = "{method} reads no captions; leave the caption out, or choose another method."
 UNEXPECTED_ERROR = "Something went wrong on our side; try again, or try another picture."
 
 API_PREDICT = (
     "Predict the emotions that one picture evokes in viewers. `emotion_model` is the name of an emotion model, "
-    'or "own" together with `labels`, a text of two or more comma-separated labels. Returns a JSON object: the most '
-    "probable emotion, its confidence, whether it is uncertain, the distribution over all labels, the filled template "
-    "and the evidence (rows of cells over the picture, 0 to 1). Bad input is answered with one sentence."
+    'or "own" together with `labels`, a text of two or more comma-separated labels. `method` is the name of a method, '
+    'such as "ugrie" or "escnet"; the first one if left out. `caption` is a text that replaces the caption that the '
+    "model would write, for methods that read one; empty for the model's own. Returns a JSON object: the most "
+    "probable emotion, its confidence, whether it is uncertain, the distribution over all labels, and what the method "
+    "says about it, else null: the filled template, captions, attributes of the picture, and the evidence (rows of "
+    "cells over the picture, 0 to 1, and for each word of the caption its place in it, its salience from 0 to 1 and "
+    "its rows of cells). Bad input is answered with one sentence."
 )
 
 ABOUT_TITLE = "What is this?"
 _ABOUT = """
 **What it does.** The model looks at one picture and estimates how its viewers' feelings would be spread over a set of
-emotions: the feeling a picture *evokes*, not the feeling of anybody in it. It compares the picture with the
-*words* for each emotion, which is why you can also give labels of your own. The highlighted parts are those that
+emotions: the feeling a picture *evokes*, not the feeling of anybody in it. {how} The highlighted parts are those that
 would change the answer most; they show what the model used, not what is true.
 
-**What it was trained on.** `{name}` learned from photographs whose viewers had said what they felt, in terms of
-{trained}. Such collections are small, mostly from photo-sharing sites, and rated mostly by people from a few
-countries. People differ, and so would the answer for other viewers. With labels that were not part of the
-training it goes by the meaning of the words alone. Its model card names the data and what was measured.
+**What it was trained on.** {trained} learned from photographs whose viewers had said what they felt. Such collections
+are small, mostly from photo-sharing sites, and rated mostly by people from a few countries. People differ, and so
+would the answer for other viewers. The model card names the data and what was measured.
 
 **What it must not be used for.** It cannot tell what a person feels, thinks or intends, and it must not be used to
 judge people: not for hiring, policing, schools, health or credit, not for watching anyone, and not to choose pictures
@@ -73,13 +112,45 @@ that push people's feelings. It makes mistakes; nothing that matters should rest
 **Your picture** is used for this one answer and deleted from this server within two hours. It is not used for
 training.
 """
+_HOW = {
+    "ugrie": (
+        "{title} compares the picture with the *words* for each emotion, which is why you can also give labels of "
+        "your own; with those it goes by the meaning of the words alone."
+    ),
+    "escnet": (
+        "{title} first writes a caption, then reads picture and caption together, and gives more weight to words that "
+        "are charged with feeling. A caption can be wrong; you can correct it and see what changes."
+    ),
+}
 
 
-def about(name: str, trained: tuple[EmotionModel, ...]) -> str:
-    """The folded explanation, as Markdown, of a checkpoint and the emotion models it was trained on."""
-    titles = [escape(model.title) for model in trained] or ["several emotion models"]
-    listed = " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
-    return _ABOUT.format(name=name.replace("`", "'"), trained=listed)
+def about(models: Iterable[tuple[str, str, tuple[EmotionModel, ...]]]) -> str:
+    """The folded explanation, as Markdown.
+
+    Args:
+        models: for each method its name, its checkpoint's name, and the emotion models that this was trained on.
+    """
+    how, trained = [], []
+    for method, checkpoint, emotion_models in models:
+        how.append(_HOW.get(method, "").format(title=_METHODS.get(method, ("", ""))[0]))
+        terms = _listed([escape(model.title) for model in emotion_models] or ["several emotion models"])
+        trained.append(f"`{checkpoint.replace('`', chr(39))}` (in terms of {terms})")
+    return _ABOUT.format(how=" ".join(filter(None, how)), trained=_listed(trained))
+
+
+def _listed(items: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
+
+
+def method_name(method: str) -> str:
+    """What a method is called within a sentence."""
+    return _METHODS[method][0] if method in _METHODS else method
+
+
+def method_choice(method: str, checkpoint: str) -> str:
+    """What a method is called in the list of choices."""
+    return ": ".join(_METHODS[method]) if method in _METHODS else f"{method}: {checkpoint}"
 
 
 def choice(model: EmotionModel) -> str:
@@ -111,6 +182,34 @@ def evidence_of(emotion: str) -> str:
     return f"Bright parts spoke most for “{emotion}”."
 
 
-def picture_alternative(emotion: str) -> str:
-    """What a screen reader says in place of the picture with its highlighted parts."""
-    return f"Your picture, with the parts that spoke for {emotion} highlighted."
+def evidence_alternative(emotion: str) -> str:
+    """What a screen reader says of the highlighted parts."""
+    return f"Highlighted: the parts that spoke for {emotion}."
+
+
+def word_evidence(word: str) -> str:
+    """The caption of a word's evidence."""
+    return f"Bright parts are where the model looked when it read “{word}”."
+
+
+def word_alternative(word: str) -> str:
+    """What a screen reader says of the highlighted parts of a word."""
+    return f"Highlighted: where the model looked when it read {word}."
+
+
+def word_name(word: str, salience: float) -> str:
+    """What a screen reader calls the button of a charged word."""
+    return f"{word} (charge {salience:.0%})"
+
+
+def compared(before: EmotionPrediction) -> str:
+    """How a result with the visitor's caption differs from `before`, the one with the model's own."""
+    return (
+        f"You wrote this caption. With the model's own the answer was: {before.summary()}. Beside each bar stands "
+        "what your words added or took away, in percentage points; the thin line is where it ended before."
+    )
+
+
+def unchanged(before: EmotionPrediction) -> str:
+    """That the visitor's caption makes no difference that could be seen."""
+    return f"You wrote this caption. It changes nothing: with the model's own the answer was {before.summary()} too."

@@ -1,75 +1,32 @@
 """The page in a real browser: what a visitor does, and that nothing is asked of any other site."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from visiting import CONTRAST, DESKTOP, PHONE, ask, upload
 
 from iec_hub.space import texts
 
 pytestmark = pytest.mark.browser
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-CONTRAST = """(selector) => {
-    const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-    const luminance = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
-        .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-    return [...document.querySelectorAll(selector)].map((element) => {
-        let behind = element;
-        const fill = (e) => numbers(getComputedStyle(e).backgroundColor);
-        while (behind.parentElement && fill(behind)[3] === 0) behind = behind.parentElement;
-        const [a, b] = [luminance(numbers(getComputedStyle(element).color)), luminance(fill(behind))];
-        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    });
-}"""
-
 
 @pytest.fixture
-def visit(browser: Any, page_url: str) -> Iterator[Callable[..., Any]]:
-    """Opens the page; afterwards checks that it asked no other site for anything and logged no error."""
-    contexts, foreign, errors = [], [], []
-
-    def note(request: Any) -> None:
-        if not request.url.startswith((page_url, "data:", "blob:")):
-            foreign.append(request.url)
+def visit(visit_at: Callable[..., Any], page_url: str) -> Callable[..., Any]:
+    """Opens the page of one method."""
 
     def open_page(viewport: dict[str, int] = DESKTOP, theme: str = "light") -> Any:
-        context = browser.new_context(viewport=viewport)
-        contexts.append(context)
-        context.set_default_timeout(15_000)
-        page = context.new_page()
-        page.on("request", note)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.goto(f"{page_url}?__theme={theme}")
-        page.locator("#iec-button").wait_for()
-        return page
+        return visit_at(page_url, viewport, theme)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not foreign and not errors
+    return open_page
 
 
 @pytest.fixture
 def white(tmp_path: Path) -> Path:
     Image.new("RGB", (90, 60), "white").save(tmp_path / "white.png")
     return tmp_path / "white.png"
-
-
-def upload(page: Any, path: Path) -> None:
-    page.locator("#iec-picture input[type=file]").set_input_files(path)
-    page.locator("#iec-picture img").wait_for()
-
-
-def ask(page: Any, expected: str) -> Any:
-    page.locator("#iec-button").click()
-    result = page.locator("#iec-result", has_text=expected)
-    result.wait_for()
-    return result
 
 
 def test_a_visitor_uploads_a_picture_and_reads_the_result(visit, white: Path) -> None:

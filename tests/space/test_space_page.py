@@ -2,6 +2,7 @@
 
 import io
 import json
+import runpy
 import subprocess
 import sys
 import urllib.error
@@ -10,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from brightness_predictor import BrightnessPredictor
+from captioning_predictor import CaptioningPredictor
 from PIL import Image
 
 from iec_hub.emotions import EMOTION_MODELS
-from iec_hub.errors import DataError, ImageError
+from iec_hub.errors import CheckpointError, DataError, ImageError
 
 gradio_client = pytest.importorskip("gradio_client")
 
 from iec_hub.space import texts  # noqa: E402
-from iec_hub.space.single import OWN, answer, example_pictures, split_labels  # noqa: E402
+from iec_hub.space.answering import LONGEST_CAPTION, OWN, answer, read_caption, split_labels  # noqa: E402
+from iec_hub.space.methods import chosen_method, page_methods  # noqa: E402
+from iec_hub.space.single import example_pictures  # noqa: E402
 from iec_hub.space.uploads import uploaded_file  # noqa: E402
 
 
@@ -43,8 +47,10 @@ def test_labels_are_split_at_commas(text: str | None, labels: list[str]) -> None
 
 @pytest.mark.parametrize("path", example_pictures(), ids=lambda path: path.stem)
 def test_examples_are_answered(path: Path, predictor: BrightnessPredictor) -> None:
-    prediction, opened = answer(predictor, path, "ekman7", "")
-    assert prediction.emotion_model == "ekman7" and opened.mode == "RGB" and prediction.evidence is not None
+    (method,) = page_methods(predictor).values()
+    result = answer(method, path, "ekman7", "")
+    assert result.prediction.emotion_model == "ekman7" and result.prediction.evidence is not None
+    assert result.picture.mode == "RGB" and result.before is None
 
 
 @pytest.mark.parametrize(
@@ -69,15 +75,16 @@ def test_only_files_among_the_uploads_are_pictures(tmp_path: Path) -> None:
 
 def test_labels_need_their_choice(predictor: BrightnessPredictor) -> None:
     with pytest.raises(DataError, match='choose "own"'):
-        answer(predictor, example_pictures()[0], "mikels8", "cosy, eerie")
+        answer(chosen_method(page_methods(predictor), ""), example_pictures()[0], "mikels8", "cosy, eerie")
 
 
 def test_only_predict_is_public(client) -> None:
     endpoints = client.view_api(return_format="dict")
     assert list(endpoints["named_endpoints"]) == ["/predict"] and not endpoints["unnamed_endpoints"]
     parameters = endpoints["named_endpoints"]["/predict"]["parameters"]
-    assert [parameter["parameter_name"] for parameter in parameters] == ["image", "emotion_model", "labels"]
-    assert [parameter["parameter_has_default"] for parameter in parameters] == [False, True, True]
+    names = ["image", "emotion_model", "labels", "method", "caption"]
+    assert [parameter["parameter_name"] for parameter in parameters] == names
+    assert [parameter["parameter_has_default"] for parameter in parameters] == [False, True, True, True, True]
     assert "evoke" in endpoints["named_endpoints"]["/predict"]["description"]
 
 
@@ -150,7 +157,7 @@ def test_files_of_the_server_cannot_be_read(page_url: str, tmp_path: Path, predi
         {"path": secret.as_uri()},
         str(secret),
     ):
-        body = json.dumps({"data": [picture, "mikels8", ""]}).encode()
+        body = json.dumps({"data": [picture, "mikels8", "", "", ""]}).encode()
         request = urllib.request.Request(
             f"{page_url}gradio_api/call/predict", body, {"Content-Type": "application/json"}
         )
@@ -181,5 +188,108 @@ def test_too_large_an_upload_is_refused(page_url: str, client, tmp_path: Path) -
 
 
 def test_rendering_needs_no_gradio() -> None:
-    code = "import sys, iec_hub.space.rendering, iec_hub.space.gpu; sys.exit('gradio' in sys.modules)"
+    code = "import sys, iec_hub.space.rendering, iec_hub.space.answering; sys.exit('gradio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def two(two_methods_url: str) -> object:
+    return gradio_client.Client(two_methods_url, verbose=False)
+
+
+def test_methods_are_named_and_offer_what_they_can_tell(predictor, captioning) -> None:
+    methods = page_methods([predictor, captioning])
+    assert list(methods) == ["brightness", "escnet"]
+    assert methods == page_methods({"brightness": predictor, "escnet": captioning})
+    assert chosen_method(methods, None).predictor is predictor and chosen_method(methods, "").own_labels
+    assert list(methods["brightness"].models) == list(EMOTION_MODELS) and not methods["brightness"].reads_captions
+    assert set(methods["escnet"].models) == {"mikels8", "sentiment2"} and methods["escnet"].reads_captions
+    assert not methods["escnet"].own_labels
+    assert methods["escnet"].note("mikels8") == "" and methods["escnet"].note("sentiment2") == texts.DERIVED
+    assert methods["brightness"].note("custom") == texts.NOT_TRAINED
+    with pytest.raises(DataError, match="no method 'oracle' here; use one of brightness, escnet"):
+        chosen_method(methods, "oracle")
+
+
+def test_a_page_needs_predictors_of_different_methods(captioning) -> None:
+    with pytest.raises(CheckpointError, match="at least one"):
+        page_methods({})
+    with pytest.raises(CheckpointError, match="two names"):
+        page_methods([captioning, CaptioningPredictor()])
+
+
+@pytest.mark.parametrize(
+    ("text", "caption"),
+    [
+        (None, ""),
+        (" \n\t ", ""),
+        (" a  dark\r\nroom\x85", "a dark room"),
+        ("a\0b\x1b[31m\ud800", "ab[31m"),
+        ("\u96ea \U0001f468\u200d\U0001f469", "\u96ea \U0001f468\u200d\U0001f469"),
+        ("x" * LONGEST_CAPTION, "x" * LONGEST_CAPTION),
+    ],
+)
+def test_captions_are_one_line_of_what_can_be_written(text: str | None, caption: str) -> None:
+    assert read_caption(text) == caption
+
+
+def test_predict_chooses_the_method_and_takes_a_caption(two, white, predictor, captioning) -> None:
+    assert two.predict(white, api_name="/predict")["model"] == predictor.name
+    assert two.predict(white, "mikels8", "", "ugrie", api_name="/predict")["captions"] is None
+    own = two.predict(white, method="escnet", api_name="/predict")
+    assert own["model"] == captioning.name and own["captions"] == ["A bright, sunny photo of something."]
+    assert own["attributes"] == [
+        {"attribute": "brightness", "label": "1.000", "confidence": 1.0, "source": "computed"}
+    ]
+    changed = two.predict(white, method="escnet", caption=" A gloomy,\n dark room ", api_name="/predict")
+    assert changed["captions"] == ["A gloomy, dark room"] and changed["attributes"] is None
+    assert changed["emotion"] != own["emotion"]
+    words = changed["evidence"]["caption_words"]
+    assert [word["text"] for word in words] == ["A", "gloomy", "dark", "room"]
+    assert [word["salience"] for word in words] == [0.05, 0.6, 0.8, 0.05] and len(words[1]["regions"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"method": "escnet", "caption": "x" * (LONGEST_CAPTION + 1)}, "401 characters; shorten it to 400"),
+        ({"method": "escnet", "caption": {"a": 1}}, "caption is not text"),
+        ({"method": "ugrie", "caption": "a dark room"}, "UGRIE reads no captions; leave"),
+        ({"method": "oracle"}, "no method 'oracle' here; use one of ugrie, escnet"),
+        ({"method": ["ugrie"]}, "no method"),
+        ({"method": "escnet", "emotion_model": "ekman7"}, "choose another method"),
+        ({"method": "escnet", "emotion_model": OWN, "labels": "dim, bright"}, "choose another method"),
+    ],
+)
+def test_bad_captions_and_methods_are_answered_with_one_sentence(two, white, asked, sentence) -> None:
+    with pytest.raises(gradio_client.exceptions.AppError, match=sentence) as caught:
+        two.predict(white, **asked, api_name="/predict")
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_a_visitors_caption_is_compared_with_the_models_own(captioning) -> None:
+    (method,) = page_methods(captioning).values()
+    picture = example_pictures()[0]
+    captioning.calls.clear()
+    result = answer(method, picture, "mikels8", caption="A bright room", compare=True)
+    assert result.prediction.captions == ("A bright room",) and result.before.captions != result.prediction.captions
+    assert result.before.probabilities == answer(method, picture, "mikels8").prediction.probabilities
+    # The evidence of what is not shown is not computed, and nothing is compared unasked.
+    assert captioning.calls[0] == {"evidence": False, "captions": None}
+    assert captioning.calls[1] == {"evidence": True, "captions": ["A bright room"]}
+    assert answer(method, picture, "mikels8", caption="A bright room").before is None
+
+
+def test_the_app_offers_the_methods_whose_checkpoints_are_there(predictor, monkeypatch, tmp_path: Path) -> None:
+    from iec_hub import registry
+    from iec_hub.predictor import EmotionPredictor
+
+    loaded = []
+    monkeypatch.setattr(registry, "_CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(EmotionPredictor, "from_pretrained", lambda method: loaded.append(method) or predictor)
+    (tmp_path / registry.BUNDLED_CHECKPOINTS["ugrie"]).mkdir()
+    app = runpy.run_path(str(Path(__file__).parents[2] / "app.py"), run_name="app")
+    assert loaded == ["ugrie"]
+    components = app["page"].config["components"]
+    (method,) = [each["props"] for each in components if each["props"].get("elem_id") == "iec-method"]
+    assert method["value"] == "ugrie" and not method["visible"]

@@ -4,40 +4,24 @@ import base64
 import csv
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import NASTY, Collector, prediction
 from PIL import Image
 
 from iec_hub.emotions import EMOTION_MODELS
-from iec_hub.prediction import EmotionPrediction, Evidence, from_distribution
-from iec_hub.space import rendering, texts
+from iec_hub.prediction import Evidence
+from iec_hub.space import heat_maps, rendering, texts
 
 STYLE = (Path(rendering.__file__).parent / "style.css").read_text(encoding="utf-8")
 EXAMPLES = Path(rendering.__file__).parent / "examples"
-NASTY = '<img src=x onerror="alert(1)">&"\''
 
 
-class Collector(HTMLParser):
-    """Tags with their attributes, and the text between them."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def prediction(distribution: dict[str, float], **fields: object) -> EmotionPrediction:
-    return from_distribution(distribution, **{"emotion_model": "custom", "method": "ugrie", **fields})
+def evidence_html(picture: Image.Image, regions: np.ndarray) -> str:
+    views = rendering.evidence_views(prediction({"awe": 1.0}, evidence=Evidence(regions=regions)), picture.size)
+    return rendering.evidence_html(picture, views)
 
 
 def picture_of(html: str, file_format: str) -> Image.Image:
@@ -112,7 +96,7 @@ def test_colours_differ_for_every_kind_of_colour_vision(sight: str, mode: str) -
 def test_heat_map_is_bright_and_opaque_where_the_evidence_is() -> None:
     regions = np.zeros((4, 8))
     regions[0, 7] = 1.0
-    heat = rendering.heat_map(regions, (1600, 800))
+    heat = heat_maps.heat_map(regions, (1600, 800))
     assert heat is not None and heat.mode == "RGBA" and heat.size == (400, 200)
     pixels = np.asarray(heat).astype(int)
     assert pixels[5, 395, :3].sum() > 600 > 60 > pixels[195, 5, :3].sum()
@@ -122,30 +106,31 @@ def test_heat_map_is_bright_and_opaque_where_the_evidence_is() -> None:
 
 
 def test_heat_map_brightness_grows_with_the_evidence() -> None:
-    heat = rendering.heat_map(np.linspace(0, 1, 40)[None], (400, 10))
+    heat = heat_maps.heat_map(np.linspace(0, 1, 40)[None], (400, 10))
     luminance = np.asarray(heat.convert("RGB")).astype(float)[5] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(luminance) > -1.5).all() and luminance[-1] > 230
 
 
 @pytest.mark.parametrize("regions", [np.zeros((3, 3)), np.full((3, 3), np.nan), np.zeros((0, 3)), np.zeros(3)])
 def test_no_evidence_gives_no_heat_map_and_says_so(regions: np.ndarray) -> None:
-    assert rendering.heat_map(regions, (30, 30)) is None
-    page = Collector(rendering.evidence_html(Image.new("RGB", (30, 30)), regions, "awe"))
+    assert heat_maps.heat_map(regions, (30, 30)) is None
+    page = Collector(evidence_html(Image.new("RGB", (30, 30)), regions))
     assert texts.NO_EVIDENCE in page.text and "input" not in dict(page.tags)
 
 
 def test_evidence_shows_the_picture_itself_scaled_down() -> None:
-    html = rendering.evidence_html(Image.new("RGB", (2000, 1000), "red"), np.ones((2, 2)), "awe")
+    of = prediction({"awe": 1.0}, evidence=Evidence(regions=np.ones((2, 2))))
+    html = rendering.result_html(of, Image.new("RGB", (2000, 1000), "red"))
     picture = picture_of(html, "jpeg")
     assert picture.size == (800, 400) and picture.getpixel((400, 200))[0] > 200
     assert picture_of(html, "webp").size == (400, 200)
     images = [attrs for tag, attrs in Collector(html).tags if tag == "img"]
-    assert "awe" in images[0]["alt"] and images[1]["alt"] == ""
+    assert images[0]["alt"] == texts.PICTURE and "awe" in images[1]["alt"]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000)])
 def test_evidence_of_extreme_pictures(size: tuple[int, int]) -> None:
-    assert "<figure" in rendering.evidence_html(Image.new("RGB", size), np.ones((7, 7)), "awe")
+    assert "<figure" in evidence_html(Image.new("RGB", size), np.ones((7, 7)))
 
 
 def test_everything_that_is_not_ours_is_escaped() -> None:
@@ -160,15 +145,15 @@ def test_everything_that_is_not_ours_is_escaped() -> None:
     )
     shown = Collector(rendering.result_html(nasty, picture))
     assert [tag for tag, _ in shown.tags] == [tag for tag, _ in expected.tags]
-    # Verdict, bar, sentence and caption.
+    # Verdict, bar, sentence and the line beneath the evidence.
     assert shown.text.count(NASTY) == 4
     error = Collector(rendering.error_html(NASTY))
     assert NASTY in error.text and [tag for tag, _ in error.tags] == ["div", "h2", "p"]
 
 
 def test_the_explanation_of_a_strangely_named_model_has_no_markup_of_its_name() -> None:
-    text = texts.about("a`<script>`", (EMOTION_MODELS["mikels8"],))
-    assert "`a'<script>'`" in text
+    text = texts.about([("ugrie", "a`<script>`", (EMOTION_MODELS["mikels8"],)), ("own", "b", ())])
+    assert "`a'<script>'`" in text and "and `b` (in terms of several emotion models)" in text
 
 
 def test_an_uncertain_result_says_that_it_is_a_guess_and_a_sure_one_does_not() -> None:
@@ -181,9 +166,10 @@ def test_an_uncertain_result_says_that_it_is_a_guess_and_a_sure_one_does_not() -
 
 def test_what_a_method_does_not_say_is_absent() -> None:
     page = Collector(rendering.result_html(prediction({"awe": 0.7, "fear": 0.3}), Image.new("RGB", (20, 20))))
-    assert texts.SENTENCE not in page.text and texts.EVIDENCE not in page.text and texts.NOT_TRAINED not in page.text
-    untrained = rendering.result_html(prediction({"a": 0.7, "b": 0.3}), Image.new("RGB", (2, 2)), trained=False)
-    assert texts.NOT_TRAINED in Collector(untrained).text
+    assert texts.SENTENCE not in page.text and texts.EVIDENCE not in page.text and texts.CAPTION not in page.text
+    assert texts.ATTRIBUTES not in page.text and "iec-note" not in str(page.tags)
+    noted = rendering.result_html(prediction({"a": 0.7, "b": 0.3}), Image.new("RGB", (2, 2)), note=NASTY)
+    assert NASTY in Collector(noted).text
 
 
 def test_every_example_is_small_and_attributed() -> None:

@@ -1,0 +1,27 @@
+"""Predictions to show, and pages to look into."""
+
+from html.parser import HTMLParser
+
+from iec_hub.prediction import EmotionPrediction, from_distribution
+
+NASTY = '<img src=x onerror="alert(1)">&"\''
+
+
+class Collector(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def prediction(distribution: dict[str, float], **fields: object) -> EmotionPrediction:
+    return from_distribution(distribution, **{"emotion_model": "custom", "method": "ugrie", **fields})
