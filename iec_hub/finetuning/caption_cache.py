@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 # To be raised when captions would come out differently for another reason than what the fingerprint covers.
 _FORMAT = 1
+_PASSING = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
 def cached_captions(
@@ -107,8 +108,8 @@ def _fingerprint(model: EscnetForImageEmotion, processor: EscnetProcessor, gener
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     settings = [
         _FORMAT,
-        model.captioner.config.to_dict(),
-        model.captioner.generation_config.to_dict(),
+        _lasting(model.captioner.config.to_dict()),
+        _lasting(model.captioner.generation_config.to_dict()),
         model.config.caption_generation,
         generation,
         processor.image_processor.to_dict(),
@@ -117,6 +118,13 @@ def _fingerprint(model: EscnetForImageEmotion, processor: EscnetProcessor, gener
     ]
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:32]
+
+
+def _lasting(settings: Any) -> Any:
+    """Settings without what saving and loading a model changes."""
+    if not isinstance(settings, dict):
+        return settings
+    return {name: _lasting(value) for name, value in settings.items() if name not in _PASSING}
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,6 @@ from iec_hub.models.escnet.captioner_escnet import _fitted as fitted
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
-
-logger = logging.getLogger(__name__)
 
 CAPTIONER_FOLDER = "captioner"
 _IGNORED = -100
@@ -59,7 +57,7 @@ def captioner_lora_targets(model_type: str) -> str:
 
     It names layers from the captioner's own root; `EscnetForImageEmotion.lora_targets` names them from ESCNet's.
     """
-    return rf"^{_LANGUAGE[model_type].replace('.', chr(92) + '.')}\..*\.{_LORA_LAYER}$"
+    return rf"^{re.escape(_LANGUAGE[model_type])}\..*\.{_LORA_LAYER}$"
 
 
 @dataclass
@@ -224,8 +222,10 @@ def train_captioner(
         callbacks=callbacks,
     )
     _run(trainer)
-    # The Trainer may have wrapped `forward` for mixed precision, which generation does not want.
-    captioner = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    captioner = trainer.accelerator.unwrap_model(trainer.model)
+    # With mixed precision, accelerate has put a `forward` of its own over the class's; generation does not want it.
+    for name in ("forward", "_original_forward"):
+        vars(captioner).pop(name, None)
     model.captioner = captioner.merge_and_unload() if lora is not None and merge_lora else captioner
     model.captioner.to(device)
     model.train(was_training)

@@ -178,7 +178,8 @@ class _ImageFolders:
             self._folders = dict.fromkeys(names, Path(images))
         else:
             # A name is from a file, so it may lead nowhere else.
-            self._folders = {name: Path(images) / name for name in names if Path(name).name == name}
+            inside = [name for name in names if Path(name).name == name != ".."]
+            self._folders = {name: Path(images) / name for name in inside}
 
     def __call__(self, row: Mapping[str, Any]) -> Path:
         name = str(row["dataset"])

@@ -238,16 +238,6 @@ def teach_by_text(
     trainer.train()
 
 
-@torch.no_grad()
-def start_from_probe(model: EscnetForImageEmotion, sources: Sequence[ImageSource]) -> None:
-    """Let the classifier begin where the sources' teachers are: the columns that read the whole image are theirs."""
-    for source in sources:
-        columns = model.config.label_columns[source.emotion_model.name]
-        probe = source.teacher.probe
-        model.classifier.weight[columns, model.fusion.output_size :] = probe.weight.T.to(model.classifier.weight)
-        model.classifier.bias[columns] = probe.bias.to(model.classifier.bias)
-
-
 def train_on_images(
     model: EscnetForImageEmotion,
     processor: EscnetProcessor,
@@ -294,7 +284,6 @@ __all__ = [
     "freeze_parts",
     "image_sources",
     "light_and_colour",
-    "start_from_probe",
     "teach_by_text",
     "train_on_images",
     "write_captions",

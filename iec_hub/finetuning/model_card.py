@@ -10,13 +10,21 @@ from typing import Any
 from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
 from iec_hub.models.ugrie.configuration_ugrie import UgrieConfig
 
-CITATION = """@article{shi2024one,
+_UGRIE_CITATION = """@article{shi2024one,
   title   = {One for All: A Unified Generative Framework for Image Emotion Classification},
   author  = {Shi and Deng and Wang and Feng and Zhuang and Wang},
   journal = {IEEE Transactions on Circuits and Systems for Video Technology},
   volume  = {34}, number = {8}, pages = {7057--7068}, year = {2024},
   doi     = {10.1109/TCSVT.2023.3341840}
 }"""
+
+_ESCNET_CITATION = """@article{zhou2025improved,
+  title   = {Improved {IEC} performance via emotional stimuli-aware captioning},
+  author  = {Zhou and Zhai and Gao and Zhu},
+  journal = {Scientific Reports}, year = {2025},
+  doi     = {10.1038/s41598-025-06094-7}
+}"""
+CITATIONS = {"ugrie": _UGRIE_CITATION, "escnet": _ESCNET_CITATION}
 
 LIMITS = """The model says what a picture is likely to **evoke in people who look at it**. It does not read the
 feelings of a person shown, and must not be used to infer emotions of people, least of all at work or in education,
@@ -59,7 +67,6 @@ def model_card(
     """
     models = config.trained_emotion_models.values()
     labels = "\n".join(f"- `{m.name}`: " + ", ".join(m.labels) for m in models)
-    template = config.templates["default"] if isinstance(config, UgrieConfig) else ""
     tables = [f"### {part.title()}\n\n{metrics_table(log[part])}\n" for part in ("test", "validation") if part in log]
     used = {key: _shown(value) for key, value in settings.items() if _told(value)}
     used |= {
@@ -86,8 +93,7 @@ tags:
 
 # {name}
 
-Image emotion classification with UGRIE as `iec_hub` implements it: a vision tower, a mapping network and a
-BART-family language part that fills `{template}`. Only the paper's abstract was followed; the design is this
+Image emotion classification with {_described(config)} Only the paper's abstract was followed; the design is this
 implementation's, and no figure here is the paper's.
 
 {labels}
@@ -134,9 +140,18 @@ Chosen or fitted on training and validation data:
 ## Citation
 
 ```bibtex
-{CITATION}
+{CITATIONS[config.model_type]}
 ```
 """
+
+
+def _described(config: ImageEmotionConfig) -> str:
+    """What the method is, as the end of a sentence."""
+    if isinstance(config, UgrieConfig):
+        return f"""UGRIE as `iec_hub` implements it: a vision tower, a mapping network and a
+BART-family language part that fills `{config.templates["default"]}`."""
+    return """ESCNet as `iec_hub` implements it: a captioner says what it sees, a caption encoder
+reads that, and a fusion of image and caption with gated words decides."""
 
 
 def _told(value: Any) -> bool:

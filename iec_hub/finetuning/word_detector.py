@@ -128,6 +128,10 @@ def fit_word_detector(
     """
     views, images = features.shape[:2]
     often = [i for i in range(len(vocabulary)) if targets[:, i].sum() >= least_images]
+    if not often:
+        raise DataError(
+            f"No word of the vocabulary is told of {least_images} images; give more captions or another vocabulary."
+        )
     targets = targets[:, often]
     folds = torch.randperm(images, generator=torch.Generator().manual_seed(seed)) % FOLDS
     held_out = {}

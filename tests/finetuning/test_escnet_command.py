@@ -1,0 +1,103 @@
+"""Whole runs of ESCNet's training on real pictures with tiny parts."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from iec_hub.data import load_emotion_dataset
+from iec_hub.errors import DataError
+from iec_hub.evaluation import evaluate_distributions
+from iec_hub.finetuning import escnet_command
+from iec_hub.finetuning.escnet_arguments import text_and_model
+from iec_hub.predictor import EmotionPredictor
+
+EscnetLine = Callable[..., list[str]]
+
+
+@pytest.fixture
+def escnet_line(command_line: Callable[..., list[str]], backbones: Path, tmp_path: Path) -> EscnetLine:
+    """`escnet_line(output, **options)`: a small run with an attribute captioner of two words."""
+    captioner = {"model_type": "attribute_captioner", "classifier_size": 32}
+    config = {"fusion_size": 8, "fusion_heads": 2, "feature_norm": "power", "captioner_config": captioner}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    words = [
+        {"label": "lamp", "attribute": "object", "words": ["dark"]},
+        {"label": "beach", "attribute": "scene", "words": ["bright", "old"]},
+    ]
+    (tmp_path / "words.json").write_text(json.dumps(words), encoding="utf-8")
+    head = {"weight": torch.zeros(1000, 32), "bias": torch.zeros(1000)}
+    (tmp_path / "head").mkdir()
+    save_file(head, tmp_path / "head" / "lexicon.safetensors")
+
+    def build(output: Path, **options: Any) -> list[str]:
+        settings = {"text": backbones / "encoder", "config": tmp_path / "config.json", "sentence_encoder": None}
+        settings |= {"num_train_epochs": 2, "classifier": tmp_path / "head"}
+        return command_line(output, **(settings | options))
+
+    return build
+
+
+def test_a_whole_run_is_measured_as_it_loads(
+    escnet_line: EscnetLine, data_folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    log = escnet_command.main(escnet_line(output, half_precision_weights=True))
+    assert set(log["temperatures"]) == {"mikels8", "ekman7"}
+    assert len(log["history"]) == 2
+    predictor = EmotionPredictor.from_pretrained(output, method="escnet", device="cpu")
+    for source in data_folders:
+        test = load_emotion_dataset(source).split("test")
+        predictions = predictor.predict([e.image for e in test], emotion_model=test.emotion_model.name)
+        assert all(p.captions and p.captions[0].endswith(".") for p in predictions)
+        probabilities = np.array([p.probabilities for p in predictions])
+        measured = evaluate_distributions(probabilities, test.distributions())
+        assert measured == pytest.approx(log["test"][source.name], abs=2e-3)
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "ESCNet" in card and "UGRIE" not in card and str(tmp_path) not in card
+
+
+def test_texts_teach_the_gate_which_words_are_charged(escnet_line: EscnetLine, tmp_path: Path) -> None:
+    escnet_command.main(escnet_line(tmp_path / "run", num_train_epochs=1))
+    lexicon = load_file(tmp_path / "run" / "model.safetensors")["fusion.gate.lexicon"]
+    assert lexicon.min() == -2.5 and lexicon.max() == 2.5
+
+
+def test_a_killed_run_ends_as_a_run_in_one_go(escnet_line: EscnetLine, tmp_path: Path) -> None:
+    escnet_command.main(escnet_line(tmp_path / "whole"))
+    escnet_command.main(escnet_line(tmp_path / "cut"))
+    for checkpoint in sorted((tmp_path / "cut").glob("checkpoint-*"))[1:]:  # as if killed after the first epoch
+        shutil.rmtree(checkpoint)
+    escnet_command.main(escnet_line(tmp_path / "cut", resume_from_checkpoint=True))
+    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"stages": ["poet"]}, "--stages"),
+        ({"freeze": ["legs"]}, "cannot be frozen"),
+        ({"vision": None}, "Nothing to start from"),
+        ({"vocabulary": "missing.json"}, "no file"),
+        ({"teacher_weight": 2}, "share from 0 to 1"),
+    ],
+)
+def test_impossible_settings_are_one_sentence(
+    escnet_line: EscnetLine, tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason) as raised:
+        escnet_command.main(escnet_line(tmp_path / "run", **options))
+    assert "\n" not in str(raised.value)
+
+
+def test_texts_name_their_emotion_model() -> None:
+    assert text_and_model("a/b.csv:ekman7")[1].name == "ekman7"
+    path, emotion_model = text_and_model("a:b/c.csv")
+    assert path == Path("a:b/c.csv") and emotion_model.name == "mikels8"
