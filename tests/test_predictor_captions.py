@@ -158,3 +158,12 @@ class TestMappedEmotionModels:
         (prediction,) = tiny_escnet_predictor.predict(pictures[:1], labels=labels)
         (stock,) = tiny_escnet_predictor.predict(pictures[:1], "ekman7")
         assert prediction.emotion_model == "custom" and prediction.probabilities == stock.probabilities
+
+
+def test_labels_that_no_trained_one_can_reach_are_refused(tiny_escnet_predictor: EmotionPredictor) -> None:
+    """Trust and anticipation would always get nothing."""
+    with pytest.raises(DataError, match="plutchik8"):
+        tiny_escnet_predictor.check_target("plutchik8")
+    own = [*EMOTION_MODELS["ekman7"].labels, "boredom"]
+    with pytest.raises(DataError, match="cannot tell"):
+        tiny_escnet_predictor.check_target(labels=own)

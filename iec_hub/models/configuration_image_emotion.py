@@ -114,8 +114,11 @@ class ImageEmotionConfig(PreTrainedConfig):
                 return model
         for model in trained.values():
             with suppress(EmotionMappingError):
-                map_distribution(np.full(len(model), 1 / len(model)), model, target)
-                return model
+                reached = map_distribution(np.full(len(model), 1 / len(model)), model, target) > 0
+                # A label that nothing leads to would always get nothing.
+                pairs = zip(reached, target.polarities, strict=True)
+                if all(there or polarity == "neutral" for there, polarity in pairs):
+                    return model
         asked = f"the labels {', '.join(target.labels[:4])}..." if target.name == "custom" else target.name
         raise DataError(
             f"This model knows {', '.join(trained)} and cannot tell {asked}; choose one of those, or a method that "

@@ -1,0 +1,174 @@
+"""The pure parts of the benchmarks: regressions, caption scores, tables."""
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`script(name)` imports a script of the folder, as it is imported when it runs there."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    # A script may name its module as something else does; it must not stay behind for other tests.
+    before = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def splits(features: np.ndarray) -> dict[str, np.ndarray]:
+    return {"train": features[:120], "validation": features[120:160], "test": features[160:]}
+
+
+def test_ridge_finds_what_one_of_two_blocks_knows(script: Any) -> None:
+    valence = script("valence")
+    random = np.random.default_rng(0)
+    useful, noise = random.normal(size=(200, 5)), random.normal(size=(200, 300))
+    target = 4 + useful @ np.array([1.0, -1, 0.5, 0, 0])
+    blocks = {split: [splits(useful)[split], splits(noise)[split]] for split in splits(useful)}
+    predicted, alpha = valence.ridge_predictions(blocks, splits(target))
+    alone, _ = valence.ridge_predictions({s: [part[1]] for s, part in blocks.items()}, splits(target))
+    assert valence.pearson(predicted, splits(target)["test"]) > 0.9 > 0.5 > valence.pearson(alone, target[160:])
+    assert alpha in valence.ALPHAS
+
+
+def test_ridge_is_the_textbook_solution_at_a_given_alpha(script: Any) -> None:
+    valence = script("valence")
+    random = np.random.default_rng(1)
+    features, target = random.normal(size=(200, 8)), random.normal(size=200)
+    parts = splits(features)
+    predicted, _ = valence.ridge_predictions({s: [p] for s, p in parts.items()}, splits(target), alphas=[0.3])
+    train, test = valence.standardised(parts["train"], parts["test"])
+    middle = target[:120].mean()
+    weights = np.linalg.solve(train.T @ train + 0.3 * np.eye(8), train.T @ (target[:120] - middle))
+    np.testing.assert_allclose(predicted, test @ weights + middle)
+
+
+def test_standardised_blocks_weigh_alike_and_constant_columns_vanish(script: Any) -> None:
+    random = np.random.default_rng(2)
+    narrow, wide = random.normal(3, 9, size=(50, 2)), random.normal(size=(50, 40))
+    narrow_out, wide_out, constant = (
+        script("valence").standardised(part)[0] for part in (narrow, wide, np.full((50, 3), 7.0))
+    )
+    assert np.square(narrow_out).sum() == pytest.approx(np.square(wide_out).sum()) == pytest.approx(50)
+    assert not constant.any()
+
+
+def test_correlations_are_of_the_mean_over_seeds_and_compare_with_the_baseline(script: Any) -> None:
+    valence = script("valence")
+    target = np.linspace(1, 7, 60)
+    noise = np.random.default_rng(3).normal(0, 3, size=60)
+    rows = valence.correlation_rows(
+        {"base": [target + noise], "own": [target + noise, target - noise]}, target, "base"
+    )
+    assert rows["base"]["minus_baseline"] is None
+    assert rows["own"]["r"][0] == pytest.approx(1) and max(rows["own"]["single_seeds"]) < 0.95
+    assert rows["own"]["minus_baseline"][1] > 0
+    assert "own" in "\n".join(valence.as_markdown(rows, 60, "base"))
+
+
+def test_oasis_rows_become_examples_with_valence_and_caption(
+    script: Any, tmp_path: Path, pictures: list[Path]
+) -> None:
+    with (tmp_path / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "split", "valence", "caption"])
+        writer.writerow([pictures[0].name, "train", "5.5", "A  kitchen."])
+        writer.writerow([pictures[1].name, "test", "2", "Signs."])
+    (tmp_path / pictures[0].name).write_bytes(pictures[0].read_bytes())
+    found = script("oasis").read_oasis(tmp_path)
+    assert [len(found[split]) for split in ("train", "validation", "test")] == [1, 0, 1]
+    example = found["train"][0]
+    assert (example.valence, example.text, example.origin) == (5.5, "A kitchen.", "metadata.csv:2")
+    assert example.open().size
+
+
+def caption_scores(script: Any, candidates: list[str], references: list[str]) -> dict[str, float]:
+    from iec_hub.finetuning.word_detector import WordLabel
+
+    vocabulary = [WordLabel("dog", "object", ("dogs?",)), WordLabel("beach", "scene", ("beach", "shore"))]
+    found = script("captions").scores(candidates, references, vocabulary)
+    return {name: score(np.arange(len(references))) for name, score in found.items()}
+
+
+REFERENCES = ["A brown dog runs on the beach.", "Two people at the shore look at a boat.", "A red car in the street."]
+
+
+def test_a_caption_like_the_humans_has_full_marks_and_another_has_none(script: Any) -> None:
+    pytest.importorskip("pycocoevalcap")
+    same = caption_scores(script, [text.upper().rstrip(".") for text in REFERENCES], REFERENCES)
+    assert all(same[name] == pytest.approx(1, abs=1e-6) for name in same if name != "CIDEr")
+    assert same["CIDEr"] == pytest.approx(10)
+    other = caption_scores(script, ["Nothing whatsoever, really"] * 3, REFERENCES)
+    assert other["BLEU-1"] < 1e-6 and other["ROUGE-L"] == other["CIDEr"] == other["word recall"] == 0
+    assert np.isnan(other["word precision"])
+
+
+def test_words_count_by_label_not_by_spelling(script: Any) -> None:
+    pytest.importorskip("pycocoevalcap")
+    told = ["Dogs at the shore.", "A dog.", "A beach."]
+    found = caption_scores(script, told, REFERENCES)
+    assert found["word precision"] == pytest.approx(2 / 4)
+    assert found["word recall"] == pytest.approx(2 / 3)
+
+
+def test_intervals_are_paired_and_undefined_scores_are_left_out(script: Any) -> None:
+    pytest.importorskip("pycocoevalcap")
+    from iec_hub.finetuning.word_detector import WordLabel
+
+    captions = script("captions")
+    rows = {"own": REFERENCES, captions.NEIGHBOUR: REFERENCES, captions.FLOOR: [captions.FLOOR] * 3}
+    vocabulary = [WordLabel("dog", "object", ("dog",))]
+    found = captions.measured(rows, REFERENCES, vocabulary, resamples=50)
+    assert set(found) == {*rows, f"own, minus {captions.NEIGHBOUR}"}
+    assert found[f"own, minus {captions.NEIGHBOUR}"]["ROUGE-L"] == [0, 0, 0]
+    assert found[captions.FLOOR]["word precision"] is None and found["own"]["word precision"][0] == 1
+    examples = [{"file": "a.jpg", "own": "A | B", "neighbour": "C", "human": "D"}] * 12
+    result = {"checkpoint": "own", "n": 3, "vocabulary": 1, "rows": found, "captions": examples}
+    page = captions.as_markdown(result | {"mean_tokens": {"own": 7.0}, "machine": {"cores": 2}})
+    assert page.count(r"A \| B") == captions.EXAMPLES and "| A photo. |" in page
+
+
+def test_the_nearest_picture_is_the_one_in_the_same_direction(script: Any) -> None:
+    pytest.importorskip("pycocoevalcap")
+    train = torch.tensor([[1.0, 0.0], [0.0, 1.0], [50.0, 50.0]])
+    test = torch.tensor([[9.0, 1.0], [0.1, 3.0], [0.2, 0.2]])
+    assert script("captions").nearest(train, test) == [0, 1, 2]
+
+
+def test_tables_compare_the_mean_of_seeds_with_probe_and_full_model(script: Any) -> None:
+    report = script("escnet_report")
+    target = np.eye(3)[np.random.default_rng(4).integers(3, size=40)]
+    right, flat = 0.9 * target + 0.1 / 3, np.full((40, 3), 1 / 3)
+    wrong = 0.9 * np.roll(target, 1, axis=1) + 0.1 / 3
+    rows = report.table({report.PROBE: [flat], report.FULL: [right, right], "worse": [wrong]}, target)
+    assert rows[report.FULL]["accuracy"] == 1 and rows[report.FULL]["accuracy_sd"] == 0
+    assert rows[report.FULL]["accuracy_minus_probe"][1] > 0 and "cross_entropy_minus_full" not in rows[report.FULL]
+    assert rows["worse"]["accuracy_sd"] is None and rows["worse"]["cross_entropy_minus_full"][1] > 0
+    assert "accuracy_minus_probe" not in rows[report.PROBE]
+    page = report.as_markdown(
+        {"seeds": [0, 1], "further": [], "machine": {"cores": 2}, "data": {"fi": {"n": 40, "rows": rows}}}
+        | {"valence": None}
+    )
+    assert "| ESCNet | 2 | 1.000 ± 0.000 |" in page and "Valence" not in page
+
+
+def test_ablations_share_a_text_taught_model_only_where_it_has_the_same_parts(script: Any) -> None:
+    found = {key: c.architecture for key, c in script("compare_escnet").CONFIGURATIONS.items()}
+    shared = {key for key, name in found.items() if name == found["full"]}
+    assert shared == {"full", "plain_loss", "emotion_words", "no_texts"}
+    assert len(set(found.values())) == len(found) - len(shared) + 1
+
+
+def test_presets_read_what_people_wrote_about_the_pictures(script: Any, pictures: list[Path]) -> None:
+    told = script("presets").human_captions(pictures[:3])
+    assert len(set(told)) == 3 and all(len(text.split()) > 3 for text in told)
