@@ -2,19 +2,23 @@
 
     python benchmarks/presets.py base large
     python benchmarks/presets.py base large --four-bit      # with the extra `quantization`
+    python benchmarks/presets.py --method escnet base large
 
 On the GPU where there is one, else on the CPU. Each preset runs in a process of its own. The pretrained weights and
 tokenizers are on the Hub and are not asked for: the tokenizer is a byte-level BPE trained on the README, of the same
-kind as BART's but smaller, while the model keeps BART's full vocabulary.
+kind as BART's but smaller, while the model keeps BART's full vocabulary (ESCNet: RoBERTa's and BERT's).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -27,24 +31,30 @@ SEED = 0
 
 
 def main() -> None:
+    from iec_hub.models.escnet import ESCNET_PRESETS
     from iec_hub.models.ugrie import UGRIE_PRESETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("presets", nargs="*", default=list(UGRIE_PRESETS), metavar="PRESET", help="base, large")
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help="base, large; all if left out")
+    parser.add_argument("--method", choices=("ugrie", "escnet"), default="ugrie")
     parser.add_argument("--four-bit", action="store_true", help="NF4 weights and a LoRA adapter, with bitsandbytes")
     parser.add_argument("--device", help="such as cpu or cuda:0; left out: the GPU where there is one")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # what a child process does
     given = parser.parse_args()
-    unknown = set(given.presets) - set(UGRIE_PRESETS)
+    presets = {"ugrie": UGRIE_PRESETS, "escnet": ESCNET_PRESETS}[given.method]
+    unknown = set(given.presets) - set(presets)
     if unknown:
-        parser.error(f"there is no preset {min(unknown)!r}; use {', '.join(UGRIE_PRESETS)}")
+        parser.error(f"there is no preset {min(unknown)!r} of {given.method}; use {', '.join(presets)}")
     if given.alone:
-        print(json.dumps(try_preset(given.presets[0], given.device, given.four_bit)))
+        print(json.dumps(try_preset(given.method, given.presets[0], given.device, given.four_bit)))
         return
-    further = [*(["--four-bit"] if given.four_bit else []), *(["--device", given.device] if given.device else [])]
-    rows = [machine.run_alone(__file__, [name, "--alone", *further]) for name in given.presets]
-    result = {"machine": machine.facts(), "batch_size": BATCH_SIZE, "seed": SEED, "presets": rows}
-    machine.write_results("presets-4bit" if given.four_bit else "presets", result, table(result))
+    further = ["--method", given.method, *(["--four-bit"] if given.four_bit else [])]
+    further += ["--device", given.device] if given.device else []
+    rows = [machine.run_alone(__file__, [name, "--alone", *further]) for name in given.presets or presets]
+    result = {"method": given.method, "machine": machine.facts(), "batch_size": BATCH_SIZE, "seed": SEED}
+    result["presets"] = rows
+    name = "presets" if given.method == "ugrie" else f"presets-{given.method}"
+    machine.write_results(f"{name}-4bit" if given.four_bit else name, result, table(result))
 
 
 def build_tokenizer() -> Any:
@@ -80,17 +90,28 @@ def build_tokenizer() -> Any:
 
 
 def build_processor(model: Any) -> Any:
-    """CLIP's own image processing at the tower's size, and the tokenizer above."""
+    """The image processing of the preset's tower at its size, and the tokenizer above."""
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from iec_hub.models import UgrieProcessor
+    from iec_hub.models import EscnetProcessor, UgrieProcessor
 
     side = model.config.vision_config.image_size
+    square = {"height": side, "width": side}
     tokenizer = build_tokenizer()
     if len(tokenizer) > model.config.text_config.vocab_size:
         raise RuntimeError("The tokenizer has more tokens than the model has embeddings.")
-    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    if model.config.model_type == "escnet":
+        return EscnetProcessor(BlipImageProcessorPil(size=square), tokenizer).adopt(model.config)
+    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
     return UgrieProcessor(images, tokenizer).adopt(model.config)
+
+
+def human_captions(files: Sequence[Path]) -> list[str]:
+    """What people wrote about the pictures."""
+    with (PICTURES / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        told = {row["file_name"]: row["caption"] for row in csv.DictReader(file)}
+    return [told[file.name] for file in files]
 
 
 def in_four_bit(model: Any, device: Any) -> Any:
@@ -120,27 +141,30 @@ def in_four_bit(model: Any, device: Any) -> Any:
     return get_peft_model(loaded, adapter)
 
 
-def try_preset(name: str, device: str | None, four_bit: bool) -> dict[str, Any]:
+def try_preset(method: str, name: str, device: str | None, four_bit: bool) -> dict[str, Any]:
     """Build, train one step on two pictures, predict one."""
     import torch
     from PIL import Image
 
-    from iec_hub.models import UgrieForImageEmotion
+    from iec_hub.models import EscnetForImageEmotion, UgrieForImageEmotion
     from iec_hub.predictor import EmotionPredictor
 
+    kind = {"ugrie": UgrieForImageEmotion, "escnet": EscnetForImageEmotion}[method]
     torch.manual_seed(SEED)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     clock = _Clock(place)
-    model = UgrieForImageEmotion.from_preset(name, pretrained=False, emotion_models=["mikels8", "ekman7"])
+    model = kind.from_preset(name, pretrained=False, emotion_models=["mikels8", "ekman7"])
     processor = build_processor(model)
     count = sum(parameter.numel() for parameter in model.parameters())
     model = in_four_bit(model, place) if four_bit else model.to(place)
     built = clock.lap()
 
-    pictures = [Image.open(file).convert("RGB") for file in sorted(PICTURES.glob("*.jpg"))[:BATCH_SIZE]]
+    files = sorted(PICTURES.glob("*.jpg"))[:BATCH_SIZE]
+    pictures = [Image.open(file).convert("RGB") for file in files]
+    captions = {"captions": human_captions(files)} if model.reads_captions else {}
     models = [model.config.trained_emotion_models[key] for key in ("mikels8", "ekman7")]
     targets = [emotions.distribution(emotions.labels[0]) for emotions in models]
-    batch = processor(images=pictures, emotion_models=models, distributions=targets)
+    batch = processor(images=pictures, emotion_models=models, distributions=targets, **captions)
     batch = {key: value.to(place) for key, value in batch.items() if torch.is_tensor(value)}
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -148,6 +172,7 @@ def try_preset(name: str, device: str | None, four_bit: bool) -> dict[str, Any]:
     clock.lap()
     loss = model(**batch).loss
     loss.backward()
+    reached = sum(parameter.numel() for parameter in trained if parameter.grad is not None)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     step = clock.lap()
@@ -163,12 +188,13 @@ def try_preset(name: str, device: str | None, four_bit: bool) -> dict[str, Any]:
         "weights": "NF4 + LoRA" if four_bit else str(next(iter(trained)).dtype).removeprefix("torch."),
         "device": "GPU" if place.type == "cuda" else "CPU",
         "parameters": count,
-        "trained_parameters": sum(parameter.numel() for parameter in trained),
+        "trained_parameters": reached,
         "build_seconds": round(built, 2),
         "train_step_seconds": round(step, 2),
         "predict_seconds": round(predicted, 2),
         "loss": round(loss.item(), 4),
         "labels": len(prediction.labels),
+        "caption": prediction.captions[0] if prediction.captions else None,
         "probability_sum": round(sum(prediction.probabilities), 6),
         "peak_memory_mib": round(machine.peak_memory_mib()),
         "peak_gpu_memory_mib": round(torch.cuda.max_memory_allocated(place) / 2**20) if place.type == "cuda" else None,
@@ -194,14 +220,22 @@ class _Clock:
 def table(result: dict[str, Any]) -> str:
     """The Markdown of `results/presets.md`."""
     four_bit = any(row["weights"].startswith("NF4") for row in result["presets"])
+    escnet = result["method"] == "escnet"
     command = " ".join(["python benchmarks/presets.py", *(row["preset"] for row in result["presets"])])
+    command += " --method escnet" if escnet else ""
+    stands_in = "in place of BART's, which is on the Hub; the model keeps BART's 50,265 embeddings."
+    if escnet:
+        stands_in = (
+            "in place of RoBERTa's and BLIP's, which are on the Hub; the model keeps their 50,265 and 30,524 "
+            "embeddings. The step reads human captions and trains everything but the captioner's language part; the "
+            "prediction writes its own caption, up to 30 tokens with three beams."
+        )
     lines = [
-        "# The full-size presets",
+        f"# The full-size presets{' of ESCNet' if escnet else ''}",
         "",
         f"Random weights, no pretrained ones: one AdamW step on {result['batch_size']} pictures with two emotion",
         "models, then one prediction over eight labels.",
-        "The tokenizer is a byte-level BPE trained on the README (at most 4,000 tokens), in place of BART's, which is "
-        "on the Hub; the model keeps BART's 50,265 embeddings.",
+        f"The tokenizer is a byte-level BPE trained on the README (at most 4,000 tokens), {stands_in}",
         f"Made by `{command}{' --four-bit' if four_bit else ''}`, seed {result['seed']}.",
         "",
         "| preset | weights | device | parameters | trained | build, s | train step, s | predict, s | peak, MiB | "
