@@ -67,6 +67,9 @@ PERSONS = _names(
 )
 MANY_PERSONS = _names("audience,couple,crowd,family,people,police,men,women,children,boys,girls,kids,persons")
 
+# There is only one, unless it is told apart ("a stormy sky").
+ONLY_ONES = _names("sky,sun,moon,sea,ocean,horizon,ground,universe")
+
 # Where something is, in each of EmoSet's scenes; "in" is left to the rule.
 _PLACES: dict[str, str] = {
     "on": "airfield,athletic field,balcony,baseball field,basketball court,beach,boardwalk,boat deck,"

@@ -13,6 +13,7 @@ from iec_hub.affect.phrase_tables import (
     MANY_PERSONS,
     MASS,
     OBJECTS,
+    ONLY_ONES,
     PERSONS,
     PLURAL_WITHOUT_S,
     PREPOSITIONS,
@@ -61,7 +62,9 @@ def lower_name(name: str) -> str:
 
 
 def with_article(name: str) -> str:
-    """`name` with "a" or "an", or as it is where it is plural, a mass or already determined."""
+    """`name` with "a" or "an", "the" where there is only one, or as it is if plural, a mass or already determined."""
+    if name.casefold() in ONLY_ONES:
+        return f"the {name}"
     if name.lower().startswith(_DETERMINED) or _takes_no_article(name):
         return name
     return f"{'an' if _begins_with_vowel(name) else 'a'} {name}"

@@ -54,6 +54,10 @@ def test_the_plain_sentence():
     assert compose_caption(attributes(object=["Lamp", "Man"], human_action="riding a bike", scene="park")) == (
         "A photo of a man riding a bike in a park, with a lamp."
     )
+    assert compose_caption(attributes(object=["Sky", "Bird"], scene="lake")) == (
+        "A photo of the sky and a bird by a lake."
+    )
+    assert compose_caption(attributes(object=["Stormy sky"])) == "A photo of a stormy sky."
     assert compose_caption(attributes()) == "A photo."
     assert compose_caption(attributes(), "sadness") == "A photo that makes people feel sadness."
     assert compose_caption(attributes(scene="airport_terminal")) == "A photo of an airport terminal."
