@@ -87,7 +87,17 @@ class RecipeArguments:
     teacher_weight: float = field(default=0.7, metadata={"help": "Share of the linear teacher; 0: votes alone."})
     patience: int = field(default=0, metadata={"help": "Epochs without improvement before stopping; 0: never."})
     text_epochs: float = field(default=3.0, metadata={"help": "Passes over --texts before images are seen."})
-    texts_per_epoch: float = field(default=0.5, metadata={"help": "Texts replayed beside the images, as a share."})
+    texts_per_epoch: float = field(default=0.0, metadata={"help": "Texts replayed beside the images, as a share."})
+    labelled_captions: int = field(
+        default=2, metadata={"help": "How often the texts hold the captions of labelled images; 0: never."}
+    )
+    grounding_epochs: float = field(
+        default=8.0, metadata={"help": "Passes over captioned images that teach words where to look."}
+    )
+    start_from_probe: bool = field(
+        default=True, metadata={"help": "Start at linear probes of the frozen tower, and keep them."}
+    )
+    caption_weight: float = field(default=0.4, metadata={"help": "Share of the captions beside the probes."})
     caption_precision: float = field(
         default=0.75, metadata={"help": "Precision that a word needs on unseen images before captions tell it."}
     )
@@ -126,11 +136,11 @@ def check_arguments(data: DataArguments, start: ModelArguments, recipe: RecipeAr
     frozen_parts(start.freeze)
     if recipe.views < 1:
         raise DataError(f"--views is {recipe.views}; give at least 1.")
-    for name in ("visual_dropout", "teacher_weight", "caption_precision"):
+    for name in ("visual_dropout", "teacher_weight", "caption_precision", "caption_weight"):
         share = getattr(recipe, name)
         if not 0 <= share <= 1:
             raise DataError(f"--{name} is {share}; give a share from 0 to 1.")
-    for name in ("mixup", "text_epochs", "texts_per_epoch", "caption_epochs"):
+    for name in ("mixup", "text_epochs", "texts_per_epoch", "caption_epochs", "labelled_captions", "grounding_epochs"):
         if getattr(recipe, name) < 0:
             raise DataError(f"--{name} is {getattr(recipe, name)}; give 0 or a positive number.")
     files = [path for path, _ in map(text_and_model, data.texts)] + [Path(path) for path in data.captions]

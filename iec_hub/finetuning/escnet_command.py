@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from iec_hub.data import EmotionDataset
+from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.finetuning import escnet_training as stages
 from iec_hub.finetuning.caption_cache import cached_captions
@@ -27,7 +29,8 @@ from iec_hub.finetuning.escnet_arguments import (
     text_and_model,
 )
 from iec_hub.finetuning.escnet_captioning import fit_attribute_captioner, fit_emotion_words, install_classifier
-from iec_hub.finetuning.escnet_loading import load_model
+from iec_hub.finetuning.escnet_loading import known_emotion_models, load_model
+from iec_hub.finetuning.escnet_start import labelled_captions, start_from_probes
 from iec_hub.finetuning.measuring import calibrate, measure, round_to_half, save_run
 from iec_hub.finetuning.model_card import write_model_card
 from iec_hub.finetuning.teacher import probe_teacher
@@ -35,6 +38,7 @@ from iec_hub.finetuning.trainer import EmotionTrainingArguments
 from iec_hub.finetuning.ugrie_loading import load_data
 from iec_hub.finetuning.ugrie_training import begin, load_taught, resume_point, save_taught
 from iec_hub.finetuning.word_detector import read_vocabulary
+from iec_hub.finetuning.word_grounding import PlacesAndCaptions, ground_words
 from iec_hub.models.escnet import AttributeCaptioner, EscnetForImageEmotion, EscnetProcessor
 
 logger = logging.getLogger(__name__)
@@ -70,6 +74,10 @@ def train(
         patience=recipe.patience,
         text_epochs=recipe.text_epochs,
         texts_per_epoch=recipe.texts_per_epoch,
+        labelled_captions=recipe.labelled_captions,
+        grounding_epochs=recipe.grounding_epochs,
+        start_from_probe=recipe.start_from_probe,
+        caption_weight=recipe.caption_weight,
     )
     datasets = load_data(data, start, arguments.seed)
     model, processor = load_model(start, [dataset.emotion_model for dataset in datasets])
@@ -82,7 +90,8 @@ def train(
     if "classifier" in recipe.stages:
         write_all_captions(model, processor, sources["train"], run, varied=True)
         write_all_captions(model, processor, sources["validation"], run)
-        log |= fit_classifier(model, processor, data, run, sources, arguments, resumed is not None)
+        known = known_emotion_models(start)
+        log |= fit_classifier(model, processor, data, run, sources, arguments, resumed is not None, known)
     if arguments.process_index == 0:
         _finish(model, processor, datasets, sources["validation"], run, recipe, log)
         output = Path(arguments.output_dir)
@@ -165,34 +174,77 @@ def fit_classifier(
     sources: dict[str, list[stages.ImageSource]],
     arguments: EmotionTrainingArguments,
     resume: bool,
+    known: Mapping[str, EmotionModel] | None = None,
 ) -> dict[str, Any]:
-    """Stage 2: texts, teacher, images; returns what is worth logging."""
+    """Stage 2: texts, words' places, probes, images; returns what is worth logging.
+
+    Args:
+        known: emotion models that the model to train can tell already; their classifiers are trained on as they are.
+    """
     log: dict[str, Any] = {}
     texts = [stages.caption_source(*text_and_model(item), arguments.seed) for item in data.texts]
-    known = model.config.trained_emotion_models
-    unknown = [text.emotion_model.name for text in texts if text.emotion_model.name not in known]
+    trained = model.config.trained_emotion_models
+    unknown = [text.emotion_model.name for text in texts if text.emotion_model.name not in trained]
     if unknown:
         raise DataError(f"The texts are over {unknown[0]}, which no --data is over; leave them out.")
-    if texts and model.config.use_captions:
+    kept = {name for name, before in (known or {}).items() if before.labels == trained[name].labels}
+    new = {
+        split: [source for source in sources[split] if source.emotion_model.name not in kept]
+        for split in ("train", "validation")
+    }
+    if model.config.use_captions:
         stored = Path(arguments.output_dir) / "taught"
         if resume and (stored / "log.json").exists():
             load_taught(model, stored)
         else:
-            if model.config.use_word_gate:
-                stages.fit_lexicon(model, processor, texts)
-            if run.text_epochs:
-                stages.teach_by_text(model, processor, texts, run, arguments)
-            model.cpu()
+            teach_captions(model, processor, data, run, new["train"], texts, arguments, anew=not known)
             if arguments.process_index == 0:
                 save_taught(model, stored, {})
-    if run.teacher_weight and stages.features_are_fixed(run):
-        for source, validation in zip(sources["train"], sources["validation"], strict=True):
+    else:
+        texts = []
+    started = stages.probes_start(run) and new["train"]
+    if started:
+        log["probes"] = start_from_probes(model, new["train"], new["validation"], run.caption_weight)
+    for source, validation in zip(sources["train"], sources["validation"], strict=True):
+        if run.teacher_weight and stages.features_are_fixed(run) and source.teacher is None:
             source.teacher, log[f"teacher_{source.name}"] = probe_teacher(model.feature_norm, source, validation)
-    texts = texts if model.config.use_captions else []
+    # What was known before goes on learning; a probe has learned all that it can.
+    fixed = ("image_classifier",) if started and len(new["train"]) == len(sources["train"]) else ()
+    run = replace(run, freeze=(*run.freeze, *fixed))
     trainer = stages.train_on_images(model, processor, sources["train"], sources["validation"], run, arguments, texts)
     model.cpu()
     log["history"] = [entry for entry in trainer.state.log_history if "eval_soft_cross_entropy" in entry]
     return log
+
+
+def teach_captions(
+    model: EscnetForImageEmotion,
+    processor: EscnetProcessor,
+    data: DataArguments,
+    run: stages.EscnetRun,
+    train: Sequence[stages.ImageSource],
+    texts: Sequence[stages.CaptionSource],
+    arguments: EmotionTrainingArguments,
+    anew: bool,
+) -> None:
+    """What words evoke, from texts and the captions of labelled images, and where in an image they are.
+
+    Args:
+        train: sources whose emotion models the model cannot tell yet.
+        anew: whether the model has learned nothing yet; then the gate gets a lexicon and the words are grounded.
+    """
+    told = labelled_captions(train, run.labelled_captions)
+    if model.config.use_word_gate and (texts or (anew and told)):
+        stages.fit_lexicon(model, processor, texts or told)
+    if (texts or told) and run.text_epochs:
+        stages.teach_by_text(model, processor, [*texts, *told], run, arguments)
+        model.cpu()
+    if anew and run.grounding_epochs and stages.features_are_fixed(run) and "fusion" not in run.freeze:
+        described = [stages.described_images(model, processor, Path(path), run) for path in data.captions]
+        pairs = PlacesAndCaptions.of(train, [item for items in described for item in items], arguments.seed)
+        if len(pairs) > 1:
+            ground_words(model, processor, pairs, run.grounding_epochs, arguments)
+            model.cpu()
 
 
 @torch.no_grad()

@@ -35,6 +35,11 @@ def load_model(
         ) from error
 
 
+def known_emotion_models(start: ModelArguments) -> dict[str, EmotionModel]:
+    """What the checkpoint to continue from can tell already; nothing where the run starts from backbones."""
+    return AutoConfig.from_pretrained(checkpoint_path(start.model)).trained_emotion_models if start.model else {}
+
+
 def _continued(name: str, models: dict[str, EmotionModel]) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
     path = checkpoint_path(name)
     kind = AutoConfig.from_pretrained(path).model_type
@@ -63,4 +68,4 @@ def _assembled(
     return model, EscnetProcessor(images, tokenizer, captioner).adopt(model.config)
 
 
-__all__ = ["load_model"]
+__all__ = ["known_emotion_models", "load_model"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from iec_hub.finetuning.features import cached_image_features
 from iec_hub.finetuning.teaching import read_emotion_texts
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import CaptionSource, EscnetCollator, ImageSource, MixedEmotionData
+from iec_hub.finetuning.ugrie_loading import read_captions
 from iec_hub.finetuning.ugrie_training import resume_point
 from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.image_emotion import vision_width
@@ -35,8 +37,10 @@ PARTS = {
     "captioner": ("captioner.",),
     "language": ("text_encoder.",),
     "fusion": ("fusion.",),
+    "image_classifier": ("image_classifier.",),
 }
 _TEXT_VERSIONS = 6
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _LARGEST_LOG_ODDS = 2.5
 
 
@@ -45,13 +49,17 @@ class EscnetRun:
     """Settings of a run beside the Trainer's.
 
     Attributes:
-        freeze: parts that stay as they are, of "vision", "captioner", "language", "fusion".
+        freeze: parts that stay as they are, of "vision", "captioner", "language", "fusion", "image_classifier".
         views: augmented views per image when the vision tower is frozen and its features are cached.
         cache: folder of cached features and captions; `None` computes them anew.
         mixup, visual_dropout, teacher_weight: see [`FeatureCollator`] and [`MixedEmotionData`].
         patience: epochs without improvement on validation before stopping; 0 never stops early.
         text_epochs, text_learning_rate: passes over texts without images, and their learning rate.
         texts_per_epoch: texts replayed in every epoch over images, as a share of the images.
+        labelled_captions: how often the texts hold the captions of the labelled images.
+        grounding_epochs: passes over captioned images that teach words where to look; needs cached features.
+        start_from_probe: put linear probes into the image's own classifier and leave them there; needs cached
+            features. `caption_weight` is then the captions' share, see [`start_from_probes`].
     """
 
     freeze: Sequence[str] = ("vision", "captioner")
@@ -63,7 +71,11 @@ class EscnetRun:
     patience: int = 0
     text_epochs: float = 3.0
     text_learning_rate: float = 5e-4
-    texts_per_epoch: float = 0.5
+    texts_per_epoch: float = 0.0
+    labelled_captions: int = 2
+    grounding_epochs: float = 8.0
+    start_from_probe: bool = True
+    caption_weight: float = 0.4
 
 
 def freeze_parts(model: EscnetForImageEmotion, freeze: Sequence[str]) -> None:
@@ -83,6 +95,11 @@ def freeze_parts(model: EscnetForImageEmotion, freeze: Sequence[str]) -> None:
 def features_are_fixed(run: EscnetRun) -> bool:
     """Whether features and captions can be computed once."""
     return "vision" in run.freeze
+
+
+def probes_start(run: EscnetRun) -> bool:
+    """Whether linear probes are put into the image's own classifier."""
+    return run.start_from_probe and features_are_fixed(run)
 
 
 def image_sources(
@@ -106,6 +123,22 @@ def image_sources(
             )
         sources.append(source)
     return sources
+
+
+def described_images(
+    model: EscnetForImageEmotion, processor: EscnetProcessor, path: Path, run: EscnetRun
+) -> list[tuple[torch.Tensor, list[str]]]:
+    """Images that people described, for [`PlacesAndCaptions`]: their places and the sentences about them.
+
+    Args:
+        path: see [`read_captions`].
+    """
+    examples, texts = read_captions(path)
+    tokens = cached_image_features(
+        model, processor, examples, run.cache, run.views, path.parent.name, tokens=True
+    ).tokens
+    sentences = [[part for part in _SENTENCE_END.split(text) if part.strip()] for text in texts]
+    return [(tokens[:, i], parts) for i, parts in enumerate(sentences)]
 
 
 def fit_feature_norms(model: EscnetForImageEmotion, features: Sequence[torch.Tensor]) -> None:
@@ -276,13 +309,17 @@ def train_on_images(
 
 
 __all__ = [
+    "CaptionSource",
     "EscnetRun",
+    "ImageSource",
     "caption_source",
+    "described_images",
     "features_are_fixed",
     "fit_feature_norms",
     "fit_lexicon",
     "freeze_parts",
     "image_sources",
+    "probes_start",
     "light_and_colour",
     "teach_by_text",
     "train_on_images",

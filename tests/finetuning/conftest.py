@@ -1,6 +1,7 @@
 """Two small data sets of real pictures with made-up labels, tiny backbones with random weights, a sentence encoder."""
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from iec_hub.emotions import EMOTION_MODELS
 
@@ -123,5 +125,28 @@ def command_line(
             if value is not None:
                 argv += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
         return argv
+
+    return build
+
+
+@pytest.fixture
+def escnet_line(command_line: Callable[..., list[str]], backbones: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """`escnet_line(output, **options)`: a small run with an attribute captioner of two words."""
+    captioner = {"model_type": "attribute_captioner", "classifier_size": 32}
+    config = {"fusion_size": 8, "fusion_heads": 2, "feature_norm": "power", "captioner_config": captioner}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    words = [
+        {"label": "lamp", "attribute": "object", "words": ["dark"]},
+        {"label": "beach", "attribute": "scene", "words": ["bright", "old"]},
+    ]
+    (tmp_path / "words.json").write_text(json.dumps(words), encoding="utf-8")
+    head = {"weight": torch.zeros(1000, 32), "bias": torch.zeros(1000)}
+    (tmp_path / "head").mkdir()
+    save_file(head, tmp_path / "head" / "lexicon.safetensors")
+
+    def build(output: Path, **options: Any) -> list[str]:
+        settings = {"text": backbones / "encoder", "config": tmp_path / "config.json", "sentence_encoder": None}
+        settings |= {"num_train_epochs": 2, "classifier": tmp_path / "head"}
+        return command_line(output, **(settings | options))
 
     return build

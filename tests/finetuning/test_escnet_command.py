@@ -1,6 +1,5 @@
 """Whole runs of ESCNet's training on real pictures with tiny parts."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from iec_hub.data import load_emotion_dataset
 from iec_hub.errors import DataError
@@ -19,29 +18,6 @@ from iec_hub.finetuning.escnet_arguments import text_and_model
 from iec_hub.predictor import EmotionPredictor
 
 EscnetLine = Callable[..., list[str]]
-
-
-@pytest.fixture
-def escnet_line(command_line: Callable[..., list[str]], backbones: Path, tmp_path: Path) -> EscnetLine:
-    """`escnet_line(output, **options)`: a small run with an attribute captioner of two words."""
-    captioner = {"model_type": "attribute_captioner", "classifier_size": 32}
-    config = {"fusion_size": 8, "fusion_heads": 2, "feature_norm": "power", "captioner_config": captioner}
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    words = [
-        {"label": "lamp", "attribute": "object", "words": ["dark"]},
-        {"label": "beach", "attribute": "scene", "words": ["bright", "old"]},
-    ]
-    (tmp_path / "words.json").write_text(json.dumps(words), encoding="utf-8")
-    head = {"weight": torch.zeros(1000, 32), "bias": torch.zeros(1000)}
-    (tmp_path / "head").mkdir()
-    save_file(head, tmp_path / "head" / "lexicon.safetensors")
-
-    def build(output: Path, **options: Any) -> list[str]:
-        settings = {"text": backbones / "encoder", "config": tmp_path / "config.json", "sentence_encoder": None}
-        settings |= {"num_train_epochs": 2, "classifier": tmp_path / "head"}
-        return command_line(output, **(settings | options))
-
-    return build
 
 
 def test_a_whole_run_is_measured_as_it_loads(

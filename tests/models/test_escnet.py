@@ -21,7 +21,7 @@ WITHOUT_GRADIENT = r"^captioner\.|attention\.self\.key\.bias$|^fusion\.layers\.\
 class EscnetTests(SharedModelTests):
     model_class, config_class, processor_class = EscnetForImageEmotion, EscnetConfig, EscnetProcessor
     without_gradient = WITHOUT_GRADIENT
-    head = r"^classifier\."
+    head = r"^(image_)?classifier\."
 
     def inputs(self, rows: slice = slice(None)) -> dict[str, Any]:
         return super().inputs(rows) | {"captions": list(CAPTIONS[rows])}

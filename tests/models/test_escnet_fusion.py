@@ -283,13 +283,25 @@ def test_a_new_classifier_keeps_the_columns_that_are_still_asked_for() -> None:
         kept = model.config.label_columns[name]
         assert torch.equal(model.classifier.weight[kept], expected["classifier.weight"][columns[name]])
         assert torch.equal(model.classifier.bias[kept], expected["classifier.bias"][columns[name]])
+        assert torch.equal(model.image_classifier.weight[kept], expected["image_classifier.weight"][columns[name]])
     torch.testing.assert_close(logits(model, inputs(processor)), before)
     assert model.classifier.weight[model.config.label_columns["plutchik8"]].std() > 0.05
-    others = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("classifier.")}
+    others = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith(("classifier.", "image_classifier."))
+    }
     assert all(torch.equal(tensor, expected[name]) for name, tensor in others.items())
     assert model.classifier.weight.requires_grad and model.classifier.out_features == 23
     model.set_emotion_models(["ekman6"])
     assert model.classifier.out_features == 6 and model.config.temperatures == {}
+
+
+def test_a_temperature_is_kept_with_its_labels_alone() -> None:
+    first = EmotionModel.from_labels(["cosy", "eerie"], name="mine")
+    model, _ = build_escnet(emotion_models=[first, "ekman6"], temperatures={"mine": 2.0, "ekman6": 3.0})
+    model.set_emotion_models([EmotionModel.from_labels(["cosy", "bleak", "eerie"], name="mine"), "ekman6"])
+    assert model.config.temperatures == {"ekman6": 3.0}
 
 
 def test_candidates_of_an_emotion_model_that_is_mapped(parts: tuple[EscnetForImageEmotion, EscnetProcessor]) -> None:

@@ -51,7 +51,7 @@ class EscnetOutput(ImageEmotionOutput):
     Attributes:
         word_gates: `(batch, words)` in [0, 1], how charged each caption token is.
         word_attention: `(batch, words, places)`, where each caption token looks in the image.
-        fused: `(batch, width)`, the joint representation that the classifier reads.
+        fused: `(batch, width)`, the joint representation that `classifier` reads.
     """
 
     word_gates: torch.Tensor | None = None
@@ -64,15 +64,16 @@ class EscnetForImageEmotion(ImageEmotionModel):
     Image emotion classification with a caption beside the image.
 
     The captioner writes one sentence, the caption encoder reads it, the fusion lets its words look at the image and
-    gates them by how charged they are, and a linear classifier decides. Every emotion model has columns of its own.
+    gates them by how charged they are, and linear classifiers of the joint representation and of the whole image add
+    their logits. Every emotion model has columns of its own.
     """
 
     config: EscnetConfig
     config_class = EscnetConfig
     base_model_prefix = "escnet"
     _no_split_modules = ["FusionLayer"]  # the backbones' own are collected from them
-    _keep_in_fp32_modules = ["fusion", "classifier", "feature_norm"]
-    modules_to_save = ("fusion", "classifier")
+    _keep_in_fp32_modules = ["fusion", "classifier", "image_classifier", "feature_norm"]
+    modules_to_save = ("fusion", "classifier", "image_classifier")
     reads_captions = True
     lora_targets = {
         "language": rf"^(text_encoder\.(encoder|transformer)|captioner\.text_decoder)\..*\.{_LANGUAGE_LAYER}$",
@@ -106,7 +107,9 @@ class EscnetForImageEmotion(ImageEmotionModel):
         self.fusion = CaptionFusion(config, token_size, pooled_size, text_size, vocabulary)
         self.head_dropout = nn.Dropout(config.head_dropout)
         labels = sum(len(model) for model in config.trained_emotion_models.values())
-        self.classifier = nn.Linear(self.fusion.output_size + pooled_size, labels)
+        self.classifier = nn.Linear(self.fusion.output_size, labels)
+        # The whole image also speaks for itself: few images suffice to learn from that.
+        self.image_classifier = nn.Linear(pooled_size, labels, bias=False)
         self.post_init()
 
     def __getattr__(self, name: str) -> Any:
@@ -182,21 +185,24 @@ class EscnetForImageEmotion(ImageEmotionModel):
         Args:
             emotion_models: as in [`EscnetConfig`].
         """
-        known, old = self.config.label_columns, self.classifier
+        known, old, old_image = self.config.label_columns, self.classifier, self.image_classifier
         before = self.config.trained_emotion_models
         self.config.set_emotion_models(emotion_models)
-        self.config.temperatures = {
-            name: value for name, value in self.config.temperatures.items() if name in self.config.label_columns
-        }
-        labels = sum(len(model) for model in self.config.trained_emotion_models.values())
+        now = self.config.trained_emotion_models
+        # CODEPATH: no fork of the graph; what belongs to the same labels is kept.
+        same = [name for name, model in now.items() if name in known and before[name].labels == model.labels]
+        self.config.temperatures = {name: value for name, value in self.config.temperatures.items() if name in same}
+        labels = sum(len(model) for model in now.values())
         self.classifier = nn.Linear(old.in_features, labels).to(old.weight)
-        nn.init.normal_(self.classifier.weight, std=self.config.initializer_range)
+        self.image_classifier = nn.Linear(old_image.in_features, labels, bias=False).to(old_image.weight)
+        for layer in (self.classifier, self.image_classifier):
+            nn.init.normal_(layer.weight, std=self.config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
-        for name, columns in self.config.label_columns.items():
-            # CODEPATH: no fork of the graph; columns of the same labels are copied.
-            if name in known and before[name].labels == self.config.trained_emotion_models[name].labels:
-                self.classifier.weight[columns] = old.weight[known[name]]
-                self.classifier.bias[columns] = old.bias[known[name]]
+        for name in same:
+            columns = self.config.label_columns[name]
+            self.classifier.weight[columns] = old.weight[known[name]]
+            self.image_classifier.weight[columns] = old_image.weight[known[name]]
+            self.classifier.bias[columns] = old.bias[known[name]]
 
     def get_input_embeddings(self) -> nn.Module:
         return self.text_encoder.get_input_embeddings()
@@ -253,9 +259,8 @@ class EscnetForImageEmotion(ImageEmotionModel):
                 visible = visual_mask.to(visible)
         words = self._read(caption_ids, caption_attention_mask, len(whole), dtype, whole.device)
         fusion = self.fusion(whole, places, visible, *words)
-        # The whole image also goes to the classifier as it is: few images suffice to learn from that.
-        everything = torch.cat([fusion.fused, whole * visible[:, None].to(whole)], dim=-1)
-        logits = self.classifier(self.head_dropout(everything))
+        logits = self.classifier(self.head_dropout(fusion.fused))
+        logits = logits + self.image_classifier(whole * visible[:, None].to(whole))
         if candidate_ids is not None:
             logits = logits[:, candidate_ids]
         if candidate_mask is not None:
@@ -290,10 +295,14 @@ class EscnetForImageEmotion(ImageEmotionModel):
             ids = torch.zeros(batch, 1, dtype=torch.long, device=device)
             return torch.zeros(batch, 1, self.config.text_config.hidden_size, dtype=dtype, device=device), ids, ids
         mask = torch.ones_like(caption_ids) if attention_mask is None else attention_mask
+        return self.encode_captions(caption_ids, mask), caption_ids, mask
+
+    def encode_captions(self, caption_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The caption encoder's hidden states `(batch, words, width)`, in the fusion's precision."""
         # A row without any token would be undefined in some attentions; the fusion leaves it out afterwards.
-        read = torch.where(mask.any(1, keepdim=True), mask, torch.ones_like(mask))
+        read = torch.where(attention_mask.any(1, keepdim=True), attention_mask, torch.ones_like(attention_mask))
         hidden = self.text_encoder(input_ids=caption_ids, attention_mask=read).last_hidden_state
-        return hidden.to(dtype), caption_ids, mask
+        return hidden.to(self.classifier.weight.dtype)
 
     @torch.no_grad()
     def generate_caption(
