@@ -73,7 +73,7 @@ class CaptionWord:
         text: the word as it stands in the caption, ``caption[start:end]``.
         salience: in [0, 1], the value of the model's gate for this word.
         regions: float array ``(rows, columns)`` in [0, 1], row 0 at the top: 0 where the word looks no more than
-            elsewhere.
+            elsewhere, and small all over for a word that is found nowhere.
     """
 
     text: str

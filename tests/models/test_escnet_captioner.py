@@ -305,6 +305,15 @@ def test_a_word_that_looks_everywhere_or_nowhere_points_at_nothing() -> None:
         assert word.regions.shape == (4, 4) and word.regions.max() < 1e-6
 
 
+def test_a_word_that_is_hardly_found_is_shown_faintly() -> None:
+    tokenizer, gates = wordpiece_tokenizer(), torch.full((3,), 0.5)
+    ids = torch.tensor(tokenizer("fear")["input_ids"])
+    attention = torch.zeros(3, 16)
+    attention[:, 5] = 0.05
+    (word,) = caption_words("fear", tokenizer, ids, gates, attention, (4, 4))
+    assert word.regions.max() == pytest.approx(0.05) and word.regions.argmax() == 5
+
+
 def test_caption_words_of_a_prediction_are_the_models_own_gates() -> None:
     model, processor = build("attributes")
     caption = "An old man makes people feel fear."
@@ -318,7 +327,7 @@ def test_caption_words_of_a_prediction_are_the_models_own_gates() -> None:
     assert [word.text for word in words] == caption.strip(".").split()
     assert words[-1].salience == pytest.approx(output.word_gates[1, place].item(), abs=1e-5)
     looked = output.word_attention[1, place].reshape(4, 4)
-    shown = ((looked / looked.mean() - 1) / 3).clamp(0, 1)
+    shown = ((looked / looked.mean() - 1) / 3).clamp(0, 1) * looked.sum()
     assert shown.any()
     torch.testing.assert_close(torch.tensor(words[-1].regions).float(), shown, atol=1e-4, rtol=1e-3)
 

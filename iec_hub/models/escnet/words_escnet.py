@@ -41,8 +41,9 @@ def caption_words(
         if not own:  # cut off: the encoder has not read it
             continue
         looked = attention[own].mean(0)[: rows * columns].reshape(rows, columns)
-        # A word that looks everywhere alike points at nothing.
-        looked = ((looked / looked.mean().clamp_min(1e-12) - 1) / (_FOCUSED - 1)).clamp(0, 1)
+        # A word that looks everywhere alike points at nothing, and one that was found nowhere at little.
+        found_at_all = looked.sum().clamp(0, 1)
+        looked = ((looked / looked.mean().clamp_min(1e-12) - 1) / (_FOCUSED - 1)).clamp(0, 1) * found_at_all
         salience = min(1.0, max(0.0, float(gates[own].max())))
         words.append(CaptionWord(found.group(), start, end, salience, looked.numpy().astype("float64")))
     return tuple(words)
