@@ -38,7 +38,7 @@ from iec_hub.finetuning.trainer import EmotionTrainingArguments
 from iec_hub.finetuning.ugrie_loading import load_data
 from iec_hub.finetuning.ugrie_training import begin, load_taught, resume_point, save_taught
 from iec_hub.finetuning.word_detector import read_vocabulary
-from iec_hub.finetuning.word_grounding import PlacesAndCaptions, ground_words
+from iec_hub.finetuning.word_grounding import PlacesAndCaptions, captioned_places, ground_words, named_places
 from iec_hub.models.escnet import AttributeCaptioner, EscnetForImageEmotion, EscnetProcessor
 
 logger = logging.getLogger(__name__)
@@ -240,8 +240,12 @@ def teach_captions(
         stages.teach_by_text(model, processor, [*texts, *told], run, arguments)
         model.cpu()
     if anew and run.grounding_epochs and stages.features_are_fixed(run) and "fusion" not in run.freeze:
-        described = [stages.described_images(model, processor, Path(path), run) for path in data.captions]
-        pairs = PlacesAndCaptions.of(train, [item for items in described for item in items], arguments.seed)
+        items = captioned_places(train)
+        for path in data.captions:
+            items += stages.described_images(model, processor, Path(path), run)
+        if isinstance(model.captioner, AttributeCaptioner):
+            items += named_places(model.captioner, [item.places for item in items])
+        pairs = PlacesAndCaptions(items, arguments.seed)
         if len(pairs) > 1:
             ground_words(model, processor, pairs, run.grounding_epochs, arguments)
             model.cpu()

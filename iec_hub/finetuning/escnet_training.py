@@ -26,6 +26,7 @@ from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTra
 from iec_hub.finetuning.training_data import CaptionSource, EscnetCollator, ImageSource, MixedEmotionData
 from iec_hub.finetuning.ugrie_loading import read_captions
 from iec_hub.finetuning.ugrie_training import resume_point
+from iec_hub.finetuning.word_grounding import CaptionedPlaces, frame_tokens
 from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.image_emotion import vision_width
 from iec_hub.predictor import DECODE_SIDE
@@ -127,8 +128,8 @@ def image_sources(
 
 def described_images(
     model: EscnetForImageEmotion, processor: EscnetProcessor, path: Path, run: EscnetRun
-) -> list[tuple[torch.Tensor, list[str]]]:
-    """Images that people described, for [`PlacesAndCaptions`]: their places and the sentences about them.
+) -> list[CaptionedPlaces]:
+    """Images that people described: their places and the sentences about them.
 
     Args:
         path: see [`read_captions`].
@@ -138,7 +139,7 @@ def described_images(
         model, processor, examples, run.cache, run.views, path.parent.name, tokens=True
     ).tokens
     sentences = [[part for part in _SENTENCE_END.split(text) if part.strip()] for text in texts]
-    return [(tokens[:, i], parts) for i, parts in enumerate(sentences)]
+    return [CaptionedPlaces(tokens[:, i], parts) for i, parts in enumerate(sentences)]
 
 
 def fit_feature_norms(model: EscnetForImageEmotion, features: Sequence[torch.Tensor]) -> None:
@@ -203,7 +204,8 @@ def fit_lexicon(model: EscnetForImageEmotion, processor: EscnetProcessor, source
     """Fill the word gate's lexicon: tokens that change what a text evokes get large log-odds, others small ones.
 
     A token's charge is the divergence of the emotions of its texts from those of all texts, both smoothed; its rank
-    among all tokens becomes log-odds between -2.5 and 2.5. Tokens seen in fewer than three texts keep 0.
+    among all tokens becomes log-odds between -2.5 and 2.5. Tokens seen in fewer than three texts keep 0. What only
+    holds a caption together ("a photo of") gets -5: some of it is rare enough to look charged.
     """
     charge: dict[int, float] = {}
     for source in sources:
@@ -226,6 +228,7 @@ def fit_lexicon(model: EscnetForImageEmotion, processor: EscnetProcessor, source
     lexicon = torch.zeros_like(model.fusion.gate.lexicon)
     for rank, token in enumerate(ranked):
         lexicon[token] = _LARGEST_LOG_ODDS * (2 * rank / max(1, len(ranked) - 1) - 1)
+    lexicon[frame_tokens(processor.tokenizer)] = -2 * _LARGEST_LOG_ODDS
     model.fusion.gate.lexicon.copy_(lexicon)
 
 

@@ -3,7 +3,7 @@
 A word looks for itself in every image of a batch. It shall find something in those whose captions tell it and nothing
 in the others, and what it finds shall be more like itself than what it finds elsewhere (after the stacked cross
 attention of Lee et al., ECCV 2018). The first alone decides where it looks: a mean over all places would do for the
-second. No emotion label is read.
+second. Where an ImageNet head names things place by place, the names shall look there. No emotion label is read.
 """
 
 from __future__ import annotations
@@ -21,25 +21,46 @@ from torch.nn import functional as F  # noqa: N812  the field's name for it
 from torch.utils.data import Dataset
 from transformers import BatchFeature
 
+from iec_hub.affect.attributes import ImageAttributes
+from iec_hub.affect.captions import compose_caption
 from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import ImageSource
-from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
+from iec_hub.models.escnet import AttributeCaptioner, EscnetForImageEmotion, EscnetProcessor
 
 TEMPERATURE = 0.07
 BATCH = 48
-# Parts of the sentence around what it tells.
+# How sure the ImageNet head has to be of a thing at some place.
+LEAST_SEEN = 0.3
+# Parts of the sentence around what it tells: they are in no picture and charged with nothing.
 _FRAME = "a an the and or of in on at by with to this that which may shows show photo picture image shot is are . , '"
+
+
+def frame_tokens(tokenizer: Any) -> list[int]:
+    """Token ids of the words that only hold a caption together, of those that are one token."""
+    ids = tokenizer(_FRAME.split(), add_special_tokens=False)["input_ids"]
+    return [tokens[0] for tokens in ids if len(tokens) == 1]
+
+
+@dataclass(frozen=True)
+class CaptionedPlaces:
+    """An image as places.
+
+    Attributes:
+        places: `(views, n, width)`.
+        captions: to choose from, each true of every view.
+        maps: `(views, n)`, how much of what the caption names is at each place, rows sum to 1; `None` if not known.
+    """
+
+    places: torch.Tensor
+    captions: Sequence[str]
+    maps: torch.Tensor | None = None
 
 
 @dataclass
 class PlacesAndCaptions(Dataset):
-    """Images as places, each with the captions of one of its views, drawn anew every epoch.
+    """Captioned images, of which a view and a caption are drawn anew every epoch."""
 
-    Attributes:
-        items: per image its places `(views, n, width)` and, per view or for all of them, captions to choose from.
-    """
-
-    items: Sequence[tuple[torch.Tensor, Sequence[str]]]
+    items: Sequence[CaptionedPlaces]
     seed: int = 0
     epoch: int = field(default=0, init=False)
 
@@ -52,18 +73,47 @@ class PlacesAndCaptions(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
-        places, captions = self.items[index]
-        return {"places": places[rng.randrange(len(places))], "caption": rng.choice(captions)}
+        item = self.items[index]
+        view = rng.randrange(len(item.places))
+        where = torch.zeros(item.places.shape[1]) if item.maps is None else item.maps[view]
+        return {"places": item.places[view], "caption": rng.choice(item.captions), "where": where}
 
-    @classmethod
-    def of(cls, sources: Sequence[ImageSource], told: Sequence[tuple[torch.Tensor, Sequence[str]]], seed: int = 0):
-        """Labelled images with the captioner's captions, and `told`, images that people described."""
-        items = list(told)
-        for source in sources:
-            for i in range(len(source.distributions) if source.captions else 0):
-                captions = list(dict.fromkeys(view[i] for view in source.captions))
-                items.append((source.tokens[:, i], captions))
-        return cls(items, seed)
+
+def captioned_places(sources: Sequence[ImageSource]) -> list[CaptionedPlaces]:
+    """Labelled images with the captioner's captions."""
+    return [
+        CaptionedPlaces(source.tokens[:, i], list(dict.fromkeys(view[i] for view in source.captions)))
+        for source in sources
+        if source.captions
+        for i in range(len(source.distributions))
+    ]
+
+
+@torch.no_grad()
+def named_places(captioner: AttributeCaptioner, images: Sequence[torch.Tensor]) -> list[CaptionedPlaces]:
+    """Images in which the captioner's ImageNet head names things, with where it sees them.
+
+    The head reads single places as well as their mean (after class activation mapping, Zhou et al., CVPR 2016).
+
+    Args:
+        images: places `(views, n, width)` of the tower's last layer, as wide as the head or wider.
+    """
+    if not captioner.config.classifier_size:
+        return []
+    weight, hierarchy = captioner.classifier.weight, captioner.hierarchy
+    items = []
+    for places in images:
+        logits = captioner.classifier(places[..., : captioner.config.classifier_size].to(weight))
+        whole = captioner.classifier(places.float().mean(1)[:, : captioner.config.classifier_size].to(weight))
+        here, everywhere = logits.float().softmax(-1), whole.float().softmax(-1)
+        (tags,) = hierarchy.hedge(everywhere[:1].cpu().numpy(), captioner.config.classifier_guess)
+        for tag in tags:
+            kinds = torch.from_numpy(hierarchy.members[:, hierarchy.names.index(tag.label)].astype("float32"))
+            seen = here.cpu() @ kinds
+            if float(seen.max()) >= LEAST_SEEN:
+                maps = seen / seen.sum(1, keepdim=True).clamp_min(1e-6)
+                items.append(CaptionedPlaces(places, [compose_caption(ImageAttributes(tags=(tag,)))], maps))
+    return items
 
 
 class WordGrounding(nn.Module):
@@ -73,9 +123,8 @@ class WordGrounding(nn.Module):
         super().__init__()
         self.model = model
         tokenizer = processor.tokenizer
-        frame = tokenizer(_FRAME.split(), add_special_tokens=False)["input_ids"]
-        unsaid = {token for ids in frame for token in ids} | set(tokenizer.all_special_ids)
-        self.register_buffer("unsaid", torch.tensor(sorted(unsaid)), persistent=False)
+        unsaid = sorted({*frame_tokens(tokenizer), *tokenizer.all_special_ids})
+        self.register_buffer("unsaid", torch.tensor(unsaid), persistent=False)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         fusion = model.fusion
@@ -83,9 +132,14 @@ class WordGrounding(nn.Module):
             part.requires_grad_(True)
 
     def forward(
-        self, places: torch.Tensor, caption_ids: torch.Tensor, caption_attention_mask: torch.Tensor, **_: Any
+        self,
+        places: torch.Tensor,
+        caption_ids: torch.Tensor,
+        caption_attention_mask: torch.Tensor,
+        where: torch.Tensor | None = None,
+        **_: Any,
     ) -> dict[str, torch.Tensor]:
-        """Places `(batch, n, width)` and captions `(batch, words)` to the loss."""
+        """Places `(batch, n, width)`, captions `(batch, words)` and maps `(batch, n)`, 0 if unknown, to the loss."""
         fusion = self.model.fusion
         with torch.no_grad():
             hidden = self.model.encode_captions(caption_ids, caption_attention_mask)
@@ -103,7 +157,12 @@ class WordGrounding(nn.Module):
         loss = -(_mean(share.log(), there) + _mean((1 - share).log(), ~there)) / 2
         likeness = F.cosine_similarity(found.float(), words.float(), dim=-1) / TEMPERATURE
         right = likeness.log_softmax(0).masked_fill(~there, float("-inf")).logsumexp(0)
-        return {"loss": loss - _mean(right.masked_fill(~said, 0.0), said)}
+        loss = loss - _mean(right.masked_fill(~said, 0.0), said)
+        if where is not None:
+            own = attention[told_in, torch.arange(len(ids), device=ids.device)].float()
+            there = where[told_in]
+            loss = loss - _mean((there * own.clamp_min(1e-6).log()).sum(-1), said & (there.sum(-1) > 0))
+        return {"loss": loss}
 
 
 def _mean(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -135,7 +194,8 @@ def ground_words(
 
     def collate(items: Sequence[dict[str, Any]]) -> BatchFeature:
         captions = processor.caption_tensors([item["caption"] for item in items])
-        return BatchFeature({"places": torch.stack([item["places"] for item in items]).float(), **captions})
+        tensors = {name: torch.stack([item[name] for item in items]).float() for name in ("places", "where")}
+        return BatchFeature({**tensors, **captions})
 
     grounding = WordGrounding(model, processor)
     trainer = EmotionTrainer(
@@ -145,4 +205,12 @@ def ground_words(
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-__all__ = ["PlacesAndCaptions", "WordGrounding", "ground_words"]
+__all__ = [
+    "CaptionedPlaces",
+    "PlacesAndCaptions",
+    "WordGrounding",
+    "captioned_places",
+    "frame_tokens",
+    "ground_words",
+    "named_places",
+]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from iec_hub.data import load_emotion_dataset
 from iec_hub.errors import DataError
@@ -42,7 +43,9 @@ def test_a_whole_run_is_measured_as_it_loads(
 def test_texts_teach_the_gate_which_words_are_charged(escnet_line: EscnetLine, tmp_path: Path) -> None:
     escnet_command.main(escnet_line(tmp_path / "run", num_train_epochs=1))
     lexicon = load_file(tmp_path / "run" / "model.safetensors")["fusion.gate.lexicon"]
-    assert lexicon.min() == -2.5 and lexicon.max() == 2.5
+    assert lexicon.max() == 2.5 and lexicon[lexicon > -5].min() == -2.5
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run")
+    assert lexicon[tokenizer.convert_tokens_to_ids(["a", "."])].tolist() == [-5, -5]
 
 
 def test_a_killed_run_ends_as_a_run_in_one_go(escnet_line: EscnetLine, tmp_path: Path) -> None:

@@ -4,7 +4,14 @@ import torch
 
 from iec_hub.finetuning.trainer import EmotionTrainingArguments
 from iec_hub.finetuning.training_data import ImageSource
-from iec_hub.finetuning.word_grounding import PlacesAndCaptions, WordGrounding, ground_words
+from iec_hub.finetuning.word_grounding import (
+    CaptionedPlaces,
+    PlacesAndCaptions,
+    WordGrounding,
+    captioned_places,
+    ground_words,
+    named_places,
+)
 from tests.finetuning.test_escnet_start import EKMAN
 from tests.models.tiny_parts import build_escnet
 
@@ -20,14 +27,15 @@ def images(width: int, number: int = 192) -> PlacesAndCaptions:
     for i in range(number):
         places = 0.1 * torch.randn(1, 9, width, generator=generator)
         places[0, (5 * i) % 9] += looks[i % len(WORDS)]
-        items.append((places, [f"A {WORDS[i % len(WORDS)]}."]))
+        items.append(CaptionedPlaces(places, [f"A {WORDS[i % len(WORDS)]}."]))
     return PlacesAndCaptions(items)
 
 
 def looked_at(model, processor, data) -> float:
     """How much of what a word's attention finds in the image lies where the thing is."""
     shares = []
-    for i, (places, captions) in enumerate(data.items):
+    for i, item in enumerate(data.items):
+        places, captions = item.places, item.captions
         batch = processor(emotion_models=EKMAN, captions=captions)
         pooled = torch.zeros(1, model.image_classifier.in_features)
         output = model(
@@ -66,7 +74,7 @@ def test_words_that_are_not_there_are_found_nowhere(tmp_path) -> None:
     arguments = EmotionTrainingArguments(str(tmp_path), use_cpu=True, warmup_steps=2, disable_tqdm=True)
     ground_words(model, processor, data, 60, arguments, learning_rate=1e-2)
     model.eval()
-    fearful = torch.cat([places for places, _ in data.items[:: len(WORDS)]])
+    fearful = torch.cat([item.places for item in data.items[:: len(WORDS)]])
     found = {}
     for word in ("fear", "joy"):
         batch = processor(emotion_models=EKMAN, captions=[f"A {word}."] * len(fearful))
@@ -86,15 +94,55 @@ def test_a_batch_that_tells_nothing_has_a_loss() -> None:
     assert WordGrounding(model, processor)(places, **batch)["loss"].isfinite()
 
 
-def test_pairs_are_of_labelled_and_of_described_images() -> None:
+def test_a_word_looks_where_a_map_says(tmp_path) -> None:
+    """Captions alone cannot tell which of two things that are always together is meant."""
+    model, processor = build_escnet()
+    generator = torch.Generator().manual_seed(0)
+    looks = 3 * torch.randn(2, model.fusion.image_input.in_features, generator=generator)
+    items = []
+    for i in range(96):
+        places = 0.1 * torch.randn(1, 9, looks.shape[1], generator=generator)
+        maps = torch.zeros(1, 9)
+        for thing, place in enumerate((i % 9, (i + 4) % 9)):
+            places[0, place] += looks[thing] if i % 2 else 0
+        maps[0, i % 9] = 1
+        items.append(CaptionedPlaces(places, ["A fear."], maps) if i % 2 else CaptionedPlaces(places, ["A joy."]))
+    data = PlacesAndCaptions(items)
+    arguments = EmotionTrainingArguments(str(tmp_path), use_cpu=True, warmup_steps=2, disable_tqdm=True)
+    ground_words(model, processor, data, 80, arguments, learning_rate=1e-2)
+    model.eval()
+    batch = processor.caption_tensors(["A fear."])
+    pooled = torch.zeros(1, model.image_classifier.in_features)
+    with torch.no_grad():
+        output = model(**batch, pooled_features=pooled, token_features=items[1].places)
+    attention = output.word_attention[0, 2]
+    assert attention[1] > 0.5 and attention[1] > 3 * attention[5]
+
+
+def test_an_imagenet_head_says_where_it_sees_what_it_names() -> None:
+    captioner = build_escnet(captioner={"model_type": "attribute_captioner", "classifier_size": 8, "pooled_size": 32})[
+        0
+    ].captioner
+    with torch.no_grad():
+        captioner.classifier.weight.zero_()
+        captioner.classifier.bias.zero_()
+        captioner.classifier.weight[281, 0] = 40.0  # tabby
+    places = torch.zeros(2, 9, 32)
+    places[0, 4, 0], places[1, 7, 0] = 3.0, 3.0
+    (item,) = named_places(captioner, [places, torch.zeros(2, 9, 32)])
+    assert item.captions == ["A photo of a cat."]
+    assert item.maps.argmax(1).tolist() == [4, 7]
+    torch.testing.assert_close(item.maps.sum(1), torch.ones(2))
+
+
+def test_labelled_images_are_read_with_the_captions_of_all_views() -> None:
     tokens = torch.randn(2, 2, 4, 8)
     source = ImageSource("a", EKMAN, torch.ones(2, 7) / 7, tokens=tokens, captions=[["X.", "Y."], ["X.", "Z."]])
-    told = [(torch.randn(2, 4, 8), ["A dog.", "It barks."])]
-    data = PlacesAndCaptions.of([source, ImageSource("b", EKMAN, torch.ones(3, 7))], told)
-    assert [list(captions) for _, captions in data.items] == [["A dog.", "It barks."], ["X."], ["Y.", "Z."]]
-    assert torch.equal(data.items[2][0], tokens[:, 1])
-    seen = set()
+    items = captioned_places([source, ImageSource("b", EKMAN, torch.ones(3, 7))])
+    assert [list(item.captions) for item in items] == [["X."], ["Y.", "Z."]]
+    assert torch.equal(items[1].places, tokens[:, 1])
+    data, seen = PlacesAndCaptions(items), set()
     for epoch in range(20):
         data.set_epoch(epoch)
-        seen.add(data[2]["caption"])
-    assert seen == {"Y.", "Z."} and data[2].keys() == {"places", "caption"}
+        seen.add(data[1]["caption"])
+    assert seen == {"Y.", "Z."} and not data[1]["where"].any()
