@@ -70,9 +70,11 @@ class Configuration:
 
     @property
     def architecture(self) -> str:
-        """Configurations with one name share the model that texts have taught."""
-        switches = [name for name in sorted(self.config) if name.startswith("use_")]
-        return "-".join(f"{name}={self.config[name]}" for name in switches) or "whole"
+        """Configurations with one name share the model that texts and captions have taught."""
+        switches = [f"{name}={self.config[name]}" for name in sorted(self.config) if name.startswith("use_")]
+        switches += ["emotion_words"] if self.emotion_words else []
+        switches += [] if self.texts else ["no_texts"]
+        return "-".join(switches) or "whole"
 
 
 CONFIGURATIONS = {

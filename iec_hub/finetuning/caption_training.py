@@ -17,7 +17,7 @@ from iec_hub.finetuning.captioned_images import CaptionPairs, caption_pairs
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EpochOfData
 from iec_hub.finetuning.ugrie_training import load_taught, resume_point, save_taught
 from iec_hub.models.escnet import AttributeCaptioner, EscnetForImageEmotion, EscnetProcessor
-from iec_hub.models.escnet.captioner_escnet import _fitted as fitted
+from iec_hub.models.escnet.captioner_escnet import fitted
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel

@@ -76,7 +76,8 @@ def model_card(
     if "vision" not in settings.get("freeze", ()):
         used["vision_learning_rate"] = training.vision_learning_rate
     used["batch_size"] = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    chosen = {key: log[key] for key in sorted(log) if key.startswith(("teacher_", "alignment_", "probes", "temperatures"))}
+    told = ("teacher_", "alignment_", "probes", "temperatures")
+    chosen = {key: log[key] for key in sorted(log) if key.startswith(told)}
     selection = (
         "The best epoch was chosen on validation" if training.load_best_model_at_end else "The last epoch is kept"
     )

@@ -241,7 +241,7 @@ def generate_ids(
     if features is None or features.hidden is None or captioner.config.model_type != "blip":
         if pixel_values is None:
             raise DataError(f"A captioner of type {captioner.config.model_type!r} needs images; give pixel_values.")
-        return captioner.generate(pixel_values=_fitted(pixel_values, captioner.config).to(captioner.dtype), **settings)
+        return captioner.generate(pixel_values=fitted(pixel_values, captioner.config).to(captioner.dtype), **settings)
     # The steps of BlipForConditionalGeneration.generate after its vision tower.
     text = captioner.config.text_config
     hidden = features.hidden
@@ -256,7 +256,7 @@ def generate_ids(
     )
 
 
-def _fitted(pixel_values: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def fitted(pixel_values: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
     """Images in the size of a captioner's own tower: they were cut for the classifier's, which may read another."""
     vision = getattr(config, "vision_config", None) or getattr(config, "encoder", None)
     size = getattr(vision, "image_size", None)
@@ -266,4 +266,4 @@ def _fitted(pixel_values: torch.Tensor, config: PreTrainedConfig) -> torch.Tenso
     return nn.functional.interpolate(pixel_values.float(), size, mode="bicubic", align_corners=False, antialias=True)
 
 
-__all__ = ["AttributeCaptioner", "AttributeCaptionerConfig", "build_captioner", "generate_ids"]
+__all__ = ["AttributeCaptioner", "AttributeCaptionerConfig", "build_captioner", "fitted", "generate_ids"]
