@@ -192,7 +192,8 @@ _NAMES = """
 a cat having a striped coat -> cat; African bush elephant -> elephant; African wild dog -> wild dog;
 Alpine ibex -> ibex; American black bear -> black bear; American coot -> coot; American dipper -> dipper;
 American robin -> robin; analog clock -> clock; arabian camel -> camel; automated teller machine -> cash machine;
-baby pacifier -> pacifier; balaclava ski mask -> ski mask; bald eagle -> eagle; Band-Aid -> adhesive bandage;
+albatross -> seabird; baby pacifier -> pacifier;
+balaclava ski mask -> ski mask; bald eagle -> eagle; Band-Aid -> adhesive bandage;
 barber chair -> barber's chair; beer glass -> glass of beer; bell or wind chime -> wind chime;
 binoculars -> pair of binoculars; bittern bird -> bittern; black swan -> swan; black-footed ferret -> ferret;
 block plane -> carpenter's plane; brain coral -> coral; brass memorial plaque -> brass plaque; bridegroom -> groom;
