@@ -60,7 +60,7 @@ class Configuration:
     Attributes:
         config: fields of `EscnetConfig`.
         emotion_words: whether captions name an emotion.
-        texts: whether texts without images teach anything: lexicon, first stage, replay.
+        texts: whether texts of other images teach beside the captions of the labelled ones.
     """
 
     label: str
@@ -84,7 +84,7 @@ CONFIGURATIONS = {
     "cross_only": Configuration("ESCNet, cross-attention only", {"use_self_attention": False}),
     "plain_loss": Configuration("ESCNet, plain cross-entropy", {"difficulty_weight": 0.0}),
     "emotion_words": Configuration("ESCNet, captions with emotion words", emotion_words=True),
-    "no_texts": Configuration("ESCNet without text teaching", texts=False),
+    "no_texts": Configuration("ESCNet without texts of other images", texts=False),
 }
 
 

@@ -132,10 +132,9 @@ def test_intervals_are_paired_and_undefined_scores_are_left_out(script: Any) -> 
     assert set(found) == {*rows, f"own, minus {captions.NEIGHBOUR}"}
     assert found[f"own, minus {captions.NEIGHBOUR}"]["ROUGE-L"] == [0, 0, 0]
     assert found[captions.FLOOR]["word precision"] is None and found["own"]["word precision"][0] == 1
-    examples = [{"file": "a.jpg", "own": "A | B", "neighbour": "C", "human": "D"}] * 12
-    result = {"checkpoint": "own", "n": 3, "vocabulary": 1, "rows": found, "captions": examples}
+    result = {"checkpoint": "own", "n": 3, "vocabulary": 1, "rows": found | {"A | B": found["own"]}}
     page = captions.as_markdown(result | {"mean_tokens": {"own": 7.0}, "machine": {"cores": 2}})
-    assert page.count(r"A \| B") == captions.EXAMPLES and "| A photo. |" in page
+    assert r"A \| B" in page and "| A photo. |" in page
 
 
 def test_the_nearest_picture_is_the_one_in_the_same_direction(script: Any) -> None:
@@ -162,10 +161,10 @@ def test_tables_compare_the_mean_of_seeds_with_probe_and_full_model(script: Any)
     assert "| ESCNet | 2 | 1.000 ± 0.000 |" in page and "Valence" not in page
 
 
-def test_ablations_share_a_text_taught_model_only_where_it_has_the_same_parts(script: Any) -> None:
+def test_ablations_share_a_text_taught_model_only_where_it_has_read_the_same(script: Any) -> None:
     found = {key: c.architecture for key, c in script("compare_escnet").CONFIGURATIONS.items()}
     shared = {key for key, name in found.items() if name == found["full"]}
-    assert shared == {"full", "plain_loss", "emotion_words", "no_texts"}
+    assert shared == {"full", "plain_loss"}
     assert len(set(found.values())) == len(found) - len(shared) + 1
 
 

@@ -270,7 +270,6 @@ def teach_by_text(
         train_dataset=data,
         callbacks=[EpochOfData(data)],
     )
-    # A word is told from many others: plain cross-entropy, whatever the classifier's own loss will be.
     trainer.train()
 
 
