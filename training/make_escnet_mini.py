@@ -115,6 +115,7 @@ def main() -> None:
         [
             *command_line(arguments.data_dir, arguments.work, run, arguments.seed, arguments.data),
             *("--half_precision_weights", "True"),
+            *("--card_notes", str(Path(__file__).parent / "escnet_mini_notes.md")),
             *further,
         ]
     )
