@@ -51,6 +51,7 @@ RECIPE = {
     "teacher_weight": 0,
     "num_train_epochs": 3,
     "learning_rate": 1e-4,
+    "language_learning_rate": 5e-4,  # while it reads texts; images leave it alone
     "warmup_steps": 8,
     "load_best_model_at_end": False,
 }

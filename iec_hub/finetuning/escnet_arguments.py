@@ -84,7 +84,7 @@ class RecipeArguments:
     cache: str | None = field(default=None, metadata={"help": "Folder for cached vision features and captions."})
     mixup: float = field(default=0.5, metadata={"help": "Beta parameter of mixup; 0 switches it off."})
     visual_dropout: float = field(default=0.1, metadata={"help": "How often an image is hidden from its caption."})
-    teacher_weight: float = field(default=0.7, metadata={"help": "Share of the linear teacher; 0: votes alone."})
+    teacher_weight: float = field(default=0.0, metadata={"help": "Share of the linear teacher; 0: votes alone."})
     patience: int = field(default=0, metadata={"help": "Epochs without improvement before stopping; 0: never."})
     text_epochs: float = field(default=3.0, metadata={"help": "Passes over --texts before images are seen."})
     texts_per_epoch: float = field(default=0.0, metadata={"help": "Texts replayed beside the images, as a share."})

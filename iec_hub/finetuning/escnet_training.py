@@ -55,7 +55,8 @@ class EscnetRun:
         cache: folder of cached features and captions; `None` computes them anew.
         mixup, visual_dropout, teacher_weight: see [`FeatureCollator`] and [`MixedEmotionData`].
         patience: epochs without improvement on validation before stopping; 0 never stops early.
-        text_epochs, text_learning_rate: passes over texts without images, and their learning rate.
+        text_epochs, text_learning_rate: passes over texts without images, and the learning rate of all but the caption
+            encoder, which has the run's.
         texts_per_epoch: texts replayed in every epoch over images, as a share of the images.
         labelled_captions: how often the texts hold the captions of the labelled images.
         grounding_epochs: passes over captioned images that teach words where to look; needs cached features.
@@ -68,7 +69,7 @@ class EscnetRun:
     cache: Path | None = None
     mixup: float = 0.5
     visual_dropout: float = 0.1
-    teacher_weight: float = 0.7
+    teacher_weight: float = 0.0
     patience: int = 0
     text_epochs: float = 3.0
     text_learning_rate: float = 5e-4
@@ -259,8 +260,9 @@ def teach_by_text(
     settings = copy.copy(arguments)
     settings.output_dir = str(Path(arguments.output_dir) / "text")
     settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"
-    settings.load_best_model_at_end, settings.language_learning_rate = False, run.text_learning_rate
-    settings.learning_rate, settings.max_steps = run.text_learning_rate, -1
+    settings.load_best_model_at_end, settings.max_steps = False, -1
+    # The encoder keeps its own rate: what suits two small layers would ruin a large pretrained one.
+    settings.learning_rate = run.text_learning_rate
     settings.push_to_hub = settings.eval_on_start = False
     data = MixedEmotionData(texts=texts, texts_per_epoch=sum(len(t) for t in texts), seed=arguments.seed)
     trainer = EmotionTrainer(
