@@ -1,4 +1,4 @@
-"""Makes docs/page.png: the page with the bundled checkpoint, after a click on the example of the gull.
+"""Makes docs/page.png: the page with the bundled checkpoints, where ESCNet has described a bed and looks for the lamp.
 
     python docs/make_page_picture.py
 
@@ -20,19 +20,19 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from iec_hub.predictor import EmotionPredictor
+from iec_hub.registry import BUNDLED_CHECKPOINTS
 from iec_hub.space.page import build_page, launch_options
 
 PICTURE = Path(__file__).parent / "page.png"
-EXAMPLE = "Example: gull over the sea"
+EXAMPLE, WORD = "Example: bed at night", "lamp"
 WIDTH = 900  # pixels of the picture in the README
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="checkpoint; the bundled one if left out")
     parser.add_argument("--output", type=Path, default=PICTURE)
     given = parser.parse_args()
-    page = build_page(EmotionPredictor.from_pretrained(given.model))
+    page = build_page({method: EmotionPredictor.from_pretrained(method=method) for method in BUNDLED_CHECKPOINTS})
     _, url, _ = page.launch(**launch_options(), server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     try:
         taken = photograph(url)
@@ -52,10 +52,12 @@ def photograph(url: str) -> bytes:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         )
-        view = browser.new_page(viewport={"width": 1280, "height": 900})
+        view = browser.new_page(viewport={"width": 1280, "height": 1500})
         view.goto(url)
+        view.get_by_label("ESCNet").first.click()
         view.get_by_role("button", name=EXAMPLE).click()
-        view.locator(".iec-heat").wait_for()
+        view.locator(".iec-word", has_text=WORD).first.click()
+        view.locator(".iec-heat:visible").wait_for()
         view.wait_for_timeout(1000)  # the thumbnails and the layout settle
         picture = view.screenshot(full_page=True)
         browser.close()
