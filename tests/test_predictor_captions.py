@@ -1,8 +1,11 @@
 """Predictions of a method with captions and a classifier per emotion model: told, edited, mapped and refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import iec_hub
 from iec_hub.emotions import EMOTION_MODELS, map_distribution
 from iec_hub.errors import DataError
 from iec_hub.predictor import EmotionPredictor
@@ -167,3 +170,23 @@ def test_labels_that_no_trained_one_can_reach_are_refused(tiny_escnet_predictor:
     own = [*EMOTION_MODELS["ekman7"].labels, "boredom"]
     with pytest.raises(DataError, match="cannot tell"):
         tiny_escnet_predictor.check_target(labels=own)
+
+
+def test_the_bundled_model_says_what_it_sees_and_reads_what_it_is_told() -> None:
+    examples = Path(iec_hub.__file__).parent / "space" / "examples"
+    predictor = EmotionPredictor.from_pretrained(method="escnet", device="cpu")
+    assert predictor.method == "escnet"
+    pictures = [examples / f"{name}.jpg" for name in ("cat-and-mirror", "pizza", "bed-at-night")]
+    cat, pizza, bed = predictor.predict(pictures, emotion_model="ekman7", evidence=True)
+    assert "cat" in cat.captions[0] and "pizza" in pizza.captions[0] and "lamp" in bed.captions[0]
+    words = {word.text: word for word in bed.evidence.caption_words}
+    assert words["lamp"].salience > words["of"].salience
+    rows, columns = words["lamp"].regions.shape
+    looked = words["lamp"].regions[: rows // 2, columns // 2 :].sum() / words["lamp"].regions.sum()
+    assert looked > 0.5  # the lamp stands in the upper right quarter
+    sad, glad = (
+        predictor.predict(pictures[2:], emotion_model="ekman7", captions=[text])[0]
+        for text in ("A photo of a crying child.", "A photo of a happy birthday party.")
+    )
+    assert sad.distribution["sadness"] > glad.distribution["sadness"]
+    assert glad.distribution["joy"] > sad.distribution["joy"]
