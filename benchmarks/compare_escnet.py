@@ -333,7 +333,7 @@ def main() -> None:
     target = {name: source.distributions.double().numpy() for name, source in bench.sources["test"].items()}
     results = {
         "seeds": given.seeds,
-        "further": further,
+        "further": [*(["--only", *given.only] if given.only else []), *further],
         "machine": machine.facts(),
         "data": {
             name: {"n": len(target[name]), "rows": table(rows, target[name])}
