@@ -1,4 +1,4 @@
-"""The methods' losses."""
+"""The variable-weight loss: a cross-entropy in which harder samples count more."""
 
 from __future__ import annotations
 
