@@ -11,10 +11,13 @@ from iec_hub.errors import DataError
 
 HELP = "say which emotion pictures evoke"
 DESCRIPTION = (
-    "Predict the emotions that pictures evoke. Without --output, one line per picture is printed; with it, rows are "
-    "written as they come. A file that cannot be read has its row too, with the reason in the column error."
+    "Predict the emotions that pictures evoke. Without --output, one line per picture is printed, and for a single "
+    "picture also the words that a method decides from; with it, rows are written as they come. A file that cannot be "
+    "read has its row too, with the reason in the column error."
 )
 OUTPUT_ENDINGS = (".csv", ".jsonl")
+# Methods whose evidence says which words decided.
+DECIDING_BY_WORDS = ("aciec",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     with quiet_libraries():
         predictor = load_predictor(arguments)
+        # A single picture is explained to whoever looks at the terminal.
+        explained = arguments.output is None and len(files) == 1 and predictor.method in DECIDING_BY_WORDS
         labels = predictor.resolve_emotion_model(arguments.emotion_model, arguments.labels).labels
         # Checks what was asked for, before an output that may hold something is opened.
         results = predictor.predict_files(
             files,
             emotion_model=arguments.emotion_model,
             labels=arguments.labels,
-            evidence=arguments.evidence,
+            evidence=arguments.evidence or explained,
             batch_size=arguments.batch_size,
         )
         done = failed = 0

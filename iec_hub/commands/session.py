@@ -61,6 +61,15 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def in_brief(text: str, longest: int) -> str:
+    """Untrusted text as :func:`printable` shows it, of at most `longest` characters."""
+    # Cut first: escaping a text of megabytes would take its time.
+    shown = printable(" ".join(text[: 2 * longest].split()))
+    if len(shown) <= longest and len(text) <= 2 * longest:
+        return shown
+    return f"{shown[: longest - 3].rstrip()}..."
+
+
 def count(number: int, what: str) -> str:
     """`1 file`, `2 files`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from iec_hub.commands.session import printable
+from iec_hub.commands.explaining import explanation_lines
+from iec_hub.commands.session import in_brief, printable
 from iec_hub.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,8 +23,13 @@ BEFORE_LABELS = ("file", "emotion", "confidence")
 AFTER_LABELS = ("uncertain", "concepts", "caption", "embedded_text", "error")
 WIDEST_NAME = 60
 WIDEST_CAPTION = 80
-# Beyond the control characters below the space: what some readers take for the end of a line.
-_BREAKS = "\x7f\x85\u2028\u2029"
+# A photographed page would make a table unreadable; JSON lines hold all of it.
+LONGEST_EMBEDDED_TEXT = 1000
+# Beyond the control characters below the space: what some readers take for the end of a line, and what turns the
+# direction of the text that follows.
+_ESCAPED = frozenset("\x7f\x85\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# The wide ones begin a formula too, where Excel speaks Chinese, Japanese or Korean.
+_FORMULA = "=+\\-@\uff0b\uff0d\uff1d\uff20"
 
 
 class Table(Protocol):
@@ -54,7 +61,12 @@ def open_table(output: Path | None, labels: Sequence[str], files: Sequence[Path]
 
 
 class CsvTable:
-    """`file, emotion, confidence, <one per label>, uncertain, concepts, caption, embedded_text, error`."""
+    """`file, emotion, confidence, <one per label>, uncertain, concepts, caption, embedded_text, error`.
+
+    Several concepts, captions or pieces of embedded text stand in one cell, separated by a semicolon and a space;
+    the concepts best first and without their scores. A name of a concept holds no semicolon, so that
+    ``cell.split("; ")`` gives the list back. Embedded text ends in "..." after `LONGEST_EMBEDDED_TEXT` characters.
+    """
 
     def __init__(self, file: TextIO, labels: Sequence[str]):
         self.file, self.labels = file, labels
@@ -103,45 +115,51 @@ class JsonLinesTable:
 
 
 class TextTable:
-    """One line per file: its name, the verdict, and a caption where the method wrote one."""
+    """One line per file: its name, the verdict, and a caption where the method wrote one.
+
+    Where a single file was asked for and the method decides from words, these follow on lines of their own.
+    """
 
     def __init__(self, stream: TextIO, files: Sequence[Path]):
-        self.stream = stream
+        self.stream, self.alone = stream, len(files) == 1
         self.width = min(WIDEST_NAME, max((len(printable(str(file))) for file in files), default=0))
 
     def write(self, result: FilePrediction) -> None:
         prediction = result.prediction
         verdict = f"error: {result.error}" if prediction is None else prediction.summary()
-        caption = _shortened(prediction.captions[0]) if prediction is not None and prediction.captions else ""
+        lines = explanation_lines(prediction) if prediction is not None and self.alone else []
+        caption = ""
+        # The lines hold it in full.
+        if prediction is not None and prediction.captions and not lines:
+            caption = in_brief(prediction.captions[0], WIDEST_CAPTION)
         line = f"{printable(str(result.file)):<{self.width}}  {printable(verdict)}"
-        self.stream.write(f"{line}  {caption}\n" if caption else f"{line}\n")
+        self.stream.write("".join(f"{each}\n" for each in (f"{line}  {caption}" if caption else line, *lines)))
         self.stream.flush()
 
 
-def _shortened(text: str) -> str:
-    """A text as the terminal shows it, on one line of at most `WIDEST_CAPTION` characters."""
-    # Cut first: escaping a text of megabytes would take its time.
-    shown = printable(" ".join(text[: 2 * WIDEST_CAPTION].split()))
-    if len(shown) <= WIDEST_CAPTION and len(text) <= 2 * WIDEST_CAPTION:
-        return shown
-    return f"{shown[: WIDEST_CAPTION - 3].rstrip()}..."
-
-
 def texts_of(prediction: EmotionPrediction) -> tuple[str, str, str]:
-    """Concepts, caption (the captions, else the filled template) and embedded text, each as one text."""
-    concepts = "; ".join(concept.text for concept in prediction.concepts or ())
+    """Concepts, caption (the captions, else the filled template) and embedded text, each as one text.
+
+    See :class:`CsvTable` for how several are joined, and how long the last one is at most.
+    """
+    concepts = "; ".join(concept.text.replace(";", ",") for concept in prediction.concepts or ())
     caption = "; ".join(prediction.captions or ()) or prediction.template or ""
-    return concepts, caption, "; ".join(text.text for text in prediction.embedded_text or ())
+    written = "; ".join(text.text for text in prediction.embedded_text or ())
+    if len(written) > LONGEST_EMBEDDED_TEXT:
+        written = f"{written[: LONGEST_EMBEDDED_TEXT - 3].rstrip()}..."
+    return concepts, caption, written
 
 
 def safe_cell(text: str) -> str:
     """A text that a spreadsheet shows and never calculates, on one line.
 
-    What begins like a formula gets an apostrophe (OWASP, "CSV injection"); line breaks and other control characters
-    become escapes such as `\\n`, because programs disagree on line breaks within cells.
+    What begins like a formula gets an apostrophe (OWASP, "CSV injection"), also after a semicolon, at which some
+    countries' spreadsheets begin another cell; line breaks and other control characters become escapes such as `\\n`,
+    because programs disagree on line breaks within cells.
     """
-    guarded = f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    guarded = f"'{text}" if text[:1] in ("\t", "\r") else text
+    guarded = re.sub(rf"(^|;)(\s*)(?=[{_FORMULA}])", r"\1\2'", guarded)
     return "".join(
-        character.encode("unicode_escape").decode("ascii") if character < " " or character in _BREAKS else character
+        character.encode("unicode_escape").decode("ascii") if character < " " or character in _ESCAPED else character
         for character in guarded
     )

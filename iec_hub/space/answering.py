@@ -24,12 +24,14 @@ class Answer:
     """A prediction with what it is shown with.
 
     Attributes:
-        picture: the picture as it was read, RGB.
+        picture: the picture as it is shown, RGB, no longer than needed for that.
+        size: width and height of the picture as it was judged, in whose pixels the boxes of text in it are.
         before: where the visitor wrote the caption, the prediction with the model's own.
     """
 
     prediction: EmotionPrediction
     picture: Image.Image
+    size: tuple[int, int]
     before: EmotionPrediction | None = None
 
 
@@ -80,10 +82,15 @@ def answer(
     caption = read_caption(caption)
     if caption and not method.reads_captions:
         raise DataError(texts.CAPTION_NOT_READ.format(method=texts.method_name(method.name)))
-    opened = open_image(file, max_side=PICTURE_SIDE)
+    # Small letters do not survive a smaller picture; without them a smaller one is opened much faster.
+    opened = open_image(file, max_side=None if method.reads_embedded_text else PICTURE_SIDE)
     asked: dict[str, Any] = {"labels": own} if emotion_model == OWN else {"emotion_model": emotion_model}
     predict = method.predictor.predict
-    if not caption:
-        return Answer(predict([opened], evidence=True, **asked)[0], opened)
-    before = predict([opened], **asked)[0] if compare else None
-    return Answer(predict([opened], evidence=True, captions=[caption], **asked)[0], opened, before)
+    before = predict([opened], **asked)[0] if caption and compare else None
+    if caption:
+        asked["captions"] = [caption]
+    prediction = predict([opened], evidence=True, **asked)[0]
+    size = opened.size
+    # The answer may cross to another process, and the page needs no more than this of the picture.
+    opened.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    return Answer(prediction, opened, size, before)

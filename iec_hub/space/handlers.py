@@ -77,7 +77,8 @@ class Handlers:
             logger.exception("A prediction failed")
             return error_html(texts.UNEXPECTED_ERROR), None
         note = chosen_method(self.methods, method).note(result.prediction.emotion_model)
-        return result_html(result.prediction, result.picture, note=note, before=result.before), result
+        html = result_html(result.prediction, result.picture, size=result.size, note=note, before=result.before)
+        return html, result
 
     def _run(
         self, image: Any, emotion_model: Any, labels: Any, method: Any, caption: Any, compare: bool = False

@@ -18,8 +18,10 @@ class Predictor(Protocol):
     """What the page needs of :class:`iec_hub.predictor.EmotionPredictor`.
 
     Where it has them, the page also goes by `method` (a name), `reads_captions` and `open_labels` (whether it takes
-    captions, and labels that it was not trained on) and `check_target(emotion_model, labels)`, which raises a
-    `DataError` for what it cannot tell apart. One that reads captions also takes `captions` in `predict`.
+    captions, and labels that it was not trained on), `reads_embedded_text` (whether it reads the text in a picture,
+    and so has to get it in full size) and `check_target(emotion_model, labels)`, which raises a `DataError` for what
+    it cannot tell apart. One that reads captions also takes `captions` in `predict`. Boxes of text in a picture are
+    in the pixels of the image that `predict` got.
     """
 
     @property
@@ -49,6 +51,7 @@ class Method:
         models: the emotion models that it can be asked for, by name.
         own_labels: whether it takes a visitor's own labels.
         reads_captions: whether it takes a visitor's caption.
+        reads_embedded_text: whether it reads the text in a picture.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Method:
     models: Mapping[str, EmotionModel]
     own_labels: bool
     reads_captions: bool
+    reads_embedded_text: bool = False
 
     @property
     def default(self) -> EmotionModel:
@@ -114,6 +118,7 @@ def _method(name: str, predictor: Predictor) -> Method:
         models={key: model for key, model in known.items() if _takes(predictor, key, None)},
         own_labels=_takes(predictor, None, _ANY_LABELS) if own_labels is None else bool(own_labels),
         reads_captions=bool(getattr(predictor, "reads_captions", False)),
+        reads_embedded_text=bool(getattr(predictor, "reads_embedded_text", False)),
     )
 
 

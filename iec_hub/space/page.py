@@ -9,7 +9,7 @@ import gradio as gr
 from iec_hub.space import texts
 from iec_hub.space.methods import Predictor, page_methods
 from iec_hub.space.single import build_single_picture
-from iec_hub.space.theme import STYLE_SHEET, page_theme
+from iec_hub.space.theme import STYLE_SHEETS, page_theme
 
 QUEUE_LENGTH = 32
 CACHE_SECONDS = 3600
@@ -45,7 +45,7 @@ def launch_options() -> dict[str, Any]:
     """Arguments for `launch` that belong to the page wherever it runs."""
     return {
         "theme": page_theme(),
-        "css_paths": [STYLE_SHEET],
+        "css_paths": list(STYLE_SHEETS),
         "max_file_size": MAX_FILE_SIZE,
         "ssr_mode": False,
         "footer_links": ["api", "gradio"],

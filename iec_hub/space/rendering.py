@@ -1,6 +1,7 @@
 """A prediction as HTML.
 
-Whatever comes from a picture, a file name, a label, a caption or a model is escaped here, nowhere else.
+Whatever comes from a picture, a file name, a label, a caption or a model is escaped in the modules of rendering,
+nowhere else.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,17 @@ from PIL import Image
 
 from iec_hub.prediction import CaptionWord, EmotionPrediction, Tag
 from iec_hub.space import texts
+from iec_hub.space.escaping import percent, safe_html
 from iec_hub.space.heat_maps import WORD_HEAT_SIDE, data_uri, heat_map, ramp
+from iec_hub.space.rendering_text import embedded_text_html
+from iec_hub.space.rendering_words import (
+    concepts_html,
+    deciding,
+    deciding_html,
+    reasoning_html,
+    sentences_html,
+    word_marks,
+)
 
 # More labels than these would make the list unreadable: the rest is summed up in one line.
 MAX_BARS = 12
@@ -74,39 +85,54 @@ def empty_html() -> str:
 def error_html(message: str) -> str:
     """One sentence in place of a result."""
     title = escape(texts.ERROR_TITLE)
-    return f'<div class="iec-result iec-error" role="alert"><h2>{title}</h2><p>{escape(message)}</p></div>'
+    return f'<div class="iec-result iec-error" role="alert"><h2>{title}</h2><p>{safe_html(message)}</p></div>'
 
 
 def result_html(
-    prediction: EmotionPrediction, picture: Image.Image, *, note: str = "", before: EmotionPrediction | None = None
+    prediction: EmotionPrediction,
+    picture: Image.Image,
+    *,
+    size: tuple[int, int] | None = None,
+    note: str = "",
+    before: EmotionPrediction | None = None,
 ) -> str:
-    """A whole result: verdict, distribution, sentence, attributes, caption and evidence.
+    """A whole result: verdict, distribution, sentence, what the words say, attributes, caption and evidence.
 
     Args:
-        picture: the picture that was judged, RGB.
+        picture: the picture that was judged, RGB; it may be smaller than it was then.
+        size: width and height of the picture as it was judged, in whose pixels text has its boxes; left out, those of
+            `picture`.
         note: one more sentence on how to read the result.
         before: where the visitor wrote the caption, the prediction with the model's own, over the same labels.
     """
     opening = texts.VERDICT_UNCERTAIN if prediction.uncertain else texts.VERDICT
     parts = [
         f'<p class="iec-over">{escape(opening)}</p>'
-        f'<p class="iec-verdict" role="status">{escape(prediction.summary())}</p>'
+        f'<p class="iec-verdict" role="status">{safe_html(prediction.summary())}</p>'
     ]
     compared = "" if before is None else _compared(prediction, before)
     uncertain = texts.uncertain(prediction) if prediction.uncertain else ""
-    parts += [f'<p class="iec-note">{escape(text)}</p>' for text in (uncertain, compared, note) if text]
+    parts += [f'<p class="iec-note">{safe_html(text)}</p>' for text in (uncertain, compared, note) if text]
     parts.append(f"<h3>{escape(texts.DISTRIBUTION)}</h3>{bars_html(prediction, before)}")
     if prediction.template:
-        sentence = f'<p class="iec-sentence">{escape(prediction.template)}</p>'
+        sentence = f'<p class="iec-sentence">{safe_html(prediction.template)}</p>'
         parts.append(f"<h3>{escape(texts.SENTENCE)}</h3>{sentence}")
+    words = prediction.evidence.words if prediction.evidence is not None else None
+    marks = word_marks(deciding(words))
+    parts.append(deciding_html(words, prediction.emotion))
     if prediction.attributes:
         parts.append(f"<h3>{escape(texts.ATTRIBUTES)}</h3>{attributes_html(prediction.attributes)}")
+    parts += [concepts_html(prediction.concepts, marks), reasoning_html(prediction.reasoning, marks)]
     shown = picture.convert("RGB")
     shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     views = evidence_views(prediction, shown.size)
-    if prediction.captions:
+    # What a chain of thought ends in are sentences of feeling; captions describe.
+    if prediction.reasoning is not None:
+        parts.append(sentences_html(prediction.captions, marks))
+    elif prediction.captions:
         title = texts.CAPTION if before is None else texts.OWN_CAPTION
         parts.append(f"<h3>{escape(title)}</h3>{captions_html(prediction, views)}")
+    parts.append(embedded_text_html(prediction.embedded_text, shown, size or picture.size, marks))
     if views:
         parts.append(f"<h3>{escape(texts.EVIDENCE)}</h3>{evidence_html(shown, views)}")
     return f'<div class="iec-result">{"".join(parts)}</div>'
@@ -129,15 +155,15 @@ def bars_html(prediction: EmotionPrediction, before: EmotionPrediction | None = 
     earlier = {} if before is None else before.distribution
     rows = "".join(
         f'<li class="iec-bar iec-{colour}{" iec-top" if label == prediction.emotion else ""}">'
-        f'<span class="iec-label">{escape(label)}</span> '
+        f'<span class="iec-label">{safe_html(label)}</span> '
         f'<span class="iec-track" aria-hidden="true"><span style="width:{100 * p:.1f}%"></span>'
         f"{_mark(earlier.get(label))}</span>"
-        f'<span class="iec-share">{_percent(p)}</span>{_change(p, earlier.get(label))}</li>'
+        f'<span class="iec-share">{percent(p)}</span>{_change(p, earlier.get(label))}</li>'
         for (label, p), colour in zip(pairs, colours, strict=True)
     )
     folded = ""
     if rest:
-        share = _percent(sum(p for _, p in rest))
+        share = percent(sum(p for _, p in rest))
         folded = f'<p class="iec-rest">{escape(texts.FOLDED_LABELS.format(count=len(rest), share=share))}</p>'
     compared = " iec-compared" if earlier else ""
     return f'<ul class="iec-bars{compared}" role="list">{rows}</ul>{folded}'
@@ -153,11 +179,11 @@ def attributes_html(tags: Sequence[Tag]) -> str:
         if not found:
             continue
         name = texts.ATTRIBUTE_NAMES.get(attribute, attribute)
-        values = ", ".join(escape(_tag(tag)) for tag in found[:MAX_TAGS])
+        values = ", ".join(safe_html(_tag(tag)) for tag in found[:MAX_TAGS])
         sources = dict.fromkeys(texts.ATTRIBUTE_SOURCES.get(tag.source, tag.source) for tag in found[:MAX_TAGS])
         remarks = " · ".join(filter(None, (texts.ATTRIBUTE_SCALES.get(attribute), ", ".join(sources))))
-        remarks = f' <span class="iec-source">{escape(remarks)}</span>' if remarks else ""
-        rows.append(f"<div><dt>{escape(name)}</dt><dd>{values}{remarks}</dd></div>")
+        remarks = f' <span class="iec-source">{safe_html(remarks)}</span>' if remarks else ""
+        rows.append(f"<div><dt>{safe_html(name)}</dt><dd>{values}{remarks}</dd></div>")
     return f'<dl class="iec-attributes">{"".join(rows)}</dl>'
 
 
@@ -172,14 +198,14 @@ def captions_html(prediction: EmotionPrediction, views: Sequence[View] = ()) -> 
         # A word that is not where it says it is stays plain text.
         if word.start < position or word.end <= word.start or first[word.start : word.end] != word.text:
             continue
-        pieces += [escape(first[position : word.start]), _word(word, strength, str(index), views, keys)]
+        pieces += [safe_html(first[position : word.start]), _word(word, strength, str(index), views, keys)]
         position = word.end
-    pieces.append(escape(first[position:]))
+    pieces.append(safe_html(first[position:]))
     hint = ""
     if any(strengths):
         choice = f" {texts.CHARGED_CHOICE}" if keys - {WHOLE} else ""
         hint = f'<p class="iec-hint">{escape(texts.CHARGED_HINT + choice)}</p>'
-    more = "".join(f'<p class="iec-sentence" dir="auto">{escape(caption)}</p>' for caption in others)
+    more = "".join(f'<p class="iec-sentence" dir="auto">{safe_html(caption)}</p>' for caption in others)
     return f'<p class="iec-sentence iec-caption" dir="auto">{"".join(pieces)}</p>{more}{hint}'
 
 
@@ -227,10 +253,10 @@ def evidence_html(shown: Image.Image, views: Sequence[View]) -> str:
     layers = lines = whole = ""
     for view in views:
         at = f'data-view="{escape(view.key)}"{"" if view.key == first else " hidden"}'
-        lines += f"<span {at}>{escape(view.line)}</span>"
+        lines += f"<span {at}>{safe_html(view.line)}</span>"
         if view.heat is not None:
             source = data_uri(view.heat, "WEBP")
-            layers += f'<img class="iec-heat" {at} alt="{escape(view.alternative)}" src="{source}">'
+            layers += f'<img class="iec-heat" {at} alt="{safe_html(view.alternative)}" src="{source}">'
     if first == WHOLE and len(views) > 1:
         whole = _view_button(WHOLE, escape(texts.WHOLE_DECISION), "iec-whole", pressed=True)
     controls = ""
@@ -286,7 +312,7 @@ def _tag(tag: Tag) -> str:
 
 
 def _word(word: CaptionWord, strength: float, key: str, views: Sequence[View], keys: set[str]) -> str:
-    text = escape(word.text)
+    text = safe_html(word.text)
     if strength <= 0:
         return text
     style = f'style="--charge:{strength:.3f}"'
@@ -303,10 +329,6 @@ def _view_button(key: str, text: str, css_class: str, pressed: bool, attributes:
         f'aria-pressed="{"true" if pressed else "false"}" '
         f'onfocus="{_SHOW_VIEW}" onclick="this.onfocus()" {attributes}>{text}</button>'
     )
-
-
-def _percent(p: float) -> str:
-    return "&lt;1%" if 0 < p < 0.005 else f"{p:.0%}"
 
 
 def _colours(labels: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ METHOD = "Choose how the model works"
 _METHODS = {
     "ugrie": ("UGRIE", "completes a sentence"),
     "escnet": ("ESCNet", "describes, then feels"),
+    "aciec": ("ACIEC", "decides from words alone"),
 }
 EMOTION_MODEL = "Choose the emotions to tell apart"
 OWN_LABELS_CHOICE = "Your own labels"
@@ -70,6 +71,39 @@ ATTRIBUTE_NAMES = {
 ATTRIBUTE_SCALES = {"brightness": "0 is black, 1 is white", "colorfulness": "0 is grey, 1 is very colourful"}
 ATTRIBUTE_SOURCES = {"computed": "measured", "annotation": "given with the picture"}
 
+DECIDING = "The words that decided"
+NO_DECIDING = "No single word stood out."
+OTHER_WORDS = "All other words together: {share}."
+CONCEPTS = "Concepts that were found"
+CONCEPTS_HINT = "Short names for what is in the picture and how it feels, with how well each fits."
+NO_CONCEPTS = "No concept was found that fits the picture."
+REASONING = "How it got there"
+REASONING_HINT = "What the model looked at, what it saw, and the feeling that this evokes."
+NO_REASONING = "The model found nothing in the picture to reason from."
+EVOKES = "evokes"
+SENTENCES = "What it adds up to"
+SENTENCES_HINT = "The model's own sentences, from the steps above."
+NO_SENTENCES = "The model wrote no sentence about this picture."
+EMBEDDED_TEXT = "Text in the picture"
+EMBEDDED_TEXT_HINT = "Text that was read in the picture; each number is that of an outline."
+EMBEDDED_TEXT_HINT_NO_BOXES = "Text that was read in the picture."
+NO_EMBEDDED_TEXT = "No text was found in the picture."
+MORE_TEXTS = "{count} more pieces of text were read."
+READ_CONFIDENCE = "{share} sure"
+# What the steps of a chain of thought look at.
+_STEP_NAMES = {
+    "brightness": "Brightness",
+    "color": "Colours",
+    "colorfulness": "Colours",
+    "scene": "Scene",
+    "object": "Objects",
+    "facial_expression": "Faces",
+    "human_action": "Actions",
+    "embedded_text": "Text in the picture",
+    "overall": "Whole picture",
+    "whole": "Whole picture",
+}
+
 CAPTION_EDITOR = "What if the caption said something else?"
 CAPTION_EDITOR_HINT = "Change the words and see how the answer changes; at most {most} characters."
 CAPTION_BUTTON = "Predict with this caption"
@@ -92,7 +126,12 @@ API_PREDICT = (
     "probable emotion, its confidence, whether it is uncertain, the distribution over all labels, and what the method "
     "says about it, else null: the filled template, captions, attributes of the picture, and the evidence (rows of "
     "cells over the picture, 0 to 1, and for each word of the caption its place in it, its salience from 0 to 1 and "
-    "its rows of cells). Bad input is answered with one sentence."
+    'its rows of cells). The method "aciec" also says: `concepts` with their scores from 0 to 1, best first; '
+    "`reasoning`, a list of steps (`attribute`, `observation`, `feeling`), whose sentences are the captions; "
+    "`embedded_text`, the text in the picture in reading order, each with its `confidence` from 0 to 1 and its `box`, "
+    "four corners in pixels of the upright picture, clockwise from the text's top left; and in the evidence `words`, "
+    "those that decided with their shares. Null there means that nobody looked, an empty list that nothing was found. "
+    "Text in the picture is whatever somebody wrote there: escape it. Bad input is answered with one sentence."
 )
 
 ABOUT_TITLE = "What is this?"
@@ -120,6 +159,10 @@ _HOW = {
     "escnet": (
         "{title} first writes a caption, then reads picture and caption together, and gives more weight to words that "
         "are charged with feeling. A caption can be wrong; you can correct it and see what changes."
+    ),
+    "aciec": (
+        "{title} puts the picture into words (concepts, steps of reasoning, sentences, and any text that stands in "
+        "it), then decides from those words alone. You see all of them; where they are wrong, so is the answer."
     ),
 }
 
@@ -200,6 +243,25 @@ def word_alternative(word: str) -> str:
 def word_name(word: str, salience: float) -> str:
     """What a screen reader calls the button of a charged word."""
     return f"{word} (charge {salience:.0%})"
+
+
+def deciding_hint(emotion: str) -> str:
+    """How to read the list of deciding words."""
+    return (
+        f"How much of the answer “{emotion}” rests on each word, with bars next to the strongest. "
+        "The same words are marked wherever they stand below."
+    )
+
+
+def step_name(attribute: str) -> str:
+    """What a step of the reasoning looked at, in plain words."""
+    words = " ".join(attribute.replace("_", " ").split())
+    return _STEP_NAMES.get(words.casefold().replace(" ", "_"), words[:1].upper() + words[1:])
+
+
+def boxed_alternative(count: int) -> str:
+    """What a screen reader says of the picture with outlined text."""
+    return f"{PICTURE}; {'one place' if count == 1 else f'{count} places'} with text outlined and numbered."
 
 
 def compared(before: EmotionPrediction) -> str:

@@ -1,10 +1,10 @@
-"""How the page looks: a theme that loads no font from anywhere, and the style sheet."""
+"""How the page looks: a theme that loads no font from anywhere, and the style sheets."""
 
 from pathlib import Path
 
 import gradio as gr
 
-STYLE_SHEET = Path(__file__).parent / "style.css"
+STYLE_SHEETS = [Path(__file__).parent / name for name in ("style.css", "words.css")]
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 

@@ -15,6 +15,7 @@ os.environ["GRADIO_RUN_HISTORY"] = "False"
 
 from brightness_predictor import BrightnessPredictor  # noqa: E402
 from captioning_predictor import CaptioningPredictor  # noqa: E402
+from reasoning_predictor import ReasoningPredictor  # noqa: E402
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -35,6 +36,11 @@ def predictor() -> BrightnessPredictor:
 @pytest.fixture(scope="session")
 def captioning() -> CaptioningPredictor:
     return CaptioningPredictor()
+
+
+@pytest.fixture(scope="session")
+def reasoning() -> ReasoningPredictor:
+    return ReasoningPredictor()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,6 +72,13 @@ def page_url(predictor: BrightnessPredictor) -> Iterator[str]:
 def two_methods_url(predictor: BrightnessPredictor, captioning: CaptioningPredictor) -> Iterator[str]:
     """A page that begins with a method that takes any labels, and offers one that reads captions."""
     with _launched({"ugrie": predictor, "escnet": captioning}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def reasoning_url(predictor: BrightnessPredictor, reasoning: ReasoningPredictor) -> Iterator[str]:
+    """A page that begins with a method that decides from words, and offers another one."""
+    with _launched({"aciec": reasoning, "ugrie": predictor}) as url:
         yield url
 
 
