@@ -149,7 +149,7 @@ def part_seconds(predictor: Any, count: int, batch_size: int) -> dict[str, float
         with torch.inference_mode():
             for start in range(0, count, batch_size):
                 with timed("decode"):
-                    images = [predictor._open(file) for file in files[start : start + batch_size]]
+                    images = [predictor._open(file).image for file in files[start : start + batch_size]]
                 with timed("attributes"):
                     batch = processor(images=images, emotion_models=source)
                 with timed("vision"):

@@ -14,6 +14,9 @@ from iec_hub import _registration
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "AciecConfig": "iec_hub.models",
+    "AciecForImageEmotion": "iec_hub.models",
+    "AciecProcessor": "iec_hub.models",
     "AutoImageEmotionModel": "iec_hub.models",
     "EMOTION_MODELS": "iec_hub.emotions",
     "EmotionModel": "iec_hub.emotions",
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from iec_hub.errors import IecHubError
     from iec_hub.images import open_image
     from iec_hub.models import (
+        AciecConfig,
+        AciecForImageEmotion,
+        AciecProcessor,
         AutoImageEmotionModel,
         EscnetConfig,
         EscnetForImageEmotion,

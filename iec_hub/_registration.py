@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 PIPELINE_TASK = "image-emotion-classification"
-MODEL_TYPES = frozenset({"ugrie", "escnet", "attribute_captioner"})
+MODEL_TYPES = frozenset({"ugrie", "escnet", "aciec", "attribute_captioner"})
 
 
 class _LazyTable(dict):

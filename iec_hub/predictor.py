@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from transformers import BatchFeature
 
+from iec_hub.affect.embedded_text import TextReader, default_text_reader
 from iec_hub.checkpoint_loading import load_checkpoint, usable_device
 from iec_hub.data.schema import joined_text
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel, map_distribution
 from iec_hub.errors import CheckpointError, DataError, EmotionMappingError, IecHubError
 from iec_hub.images import open_image
 from iec_hub.models.image_emotion import ImageEmotionModel, ImageEmotionOutput, forward_inputs, region_evidence
-from iec_hub.prediction import EmotionPrediction, Evidence
+from iec_hub.models.processing_image_emotion import reduced_image
+from iec_hub.prediction import EmbeddedText, EmotionPrediction, Evidence
 from iec_hub.registry import BUNDLED_CHECKPOINTS, METHODS, checkpoint_path
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # Images are decoded to about this side: twice what a 224-pixel tower reads keeps the final resize clean.
 DECODE_SIDE = 512
+# And those that a reasoner looks at to this one: more is not what such models read, and a batch of them is kept.
+REASONER_SIDE = 1024
 READ_AHEAD_THREADS = min(8, os.cpu_count() or 2)
 
 
@@ -46,6 +50,20 @@ class FilePrediction:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """A picture as small as the model reads it.
+
+    Attributes:
+        text: what stood in it; `None` where nobody looked.
+        larger: the picture for a reasoner that looks at it itself, no side longer than :data:`REASONER_SIDE`.
+    """
+
+    image: Image
+    text: tuple[EmbeddedText, ...] | None = None
+    larger: Image | None = None
+
+
 class EmotionPredictor:
     """A model and its processor, ready for images.
 
@@ -56,12 +74,20 @@ class EmotionPredictor:
         'awe'
     """
 
-    def __init__(self, model: ImageEmotionModel, processor: Any, name: str = ""):
+    def __init__(
+        self, model: ImageEmotionModel, processor: Any, name: str = "", text_reader: TextReader | None = None
+    ):
+        """Args:
+        text_reader: reads text in images, for methods that listen to it; left out, the package's own where its
+            extra `ocr` is installed.
+        """
         self.model = model.eval()
         self.processor = processor.adopt(model.config)
         name = name or model.config.name_or_path or model.config.model_type
         # Results are shown and passed on: they name a checkpoint, not somebody's folders.
         self.name = Path(name).resolve().name if Path(name).is_dir() else name
+        listens = self.model.reads_embedded_text and getattr(self.model.config, "use_embedded_text", True)
+        self.text_reader = (text_reader or default_text_reader()) if listens else None
 
     @classmethod
     def from_pretrained(
@@ -142,6 +168,11 @@ class EmotionPredictor:
         """Whether :meth:`predict` takes `captions`."""
         return self.model.reads_captions and getattr(self.model.config, "use_captions", True)
 
+    @property
+    def reads_embedded_text(self) -> bool:
+        """Whether text that stands in an image is read, for which images are best given in full size."""
+        return self.text_reader is not None
+
     def check_target(
         self, emotion_model: str | EmotionModel | None = None, labels: Sequence[str] | None = None
     ) -> EmotionModel:
@@ -166,6 +197,7 @@ class EmotionPredictor:
         evidence: bool = False,
         batch_size: int = 32,
         captions: Sequence[str | None] | None = None,
+        read_text: bool = True,
     ) -> list[EmotionPrediction]:
         """Predictions for images, in order.
 
@@ -177,6 +209,7 @@ class EmotionPredictor:
             batch_size: images that the model sees at once; it changes speed and memory, not the result.
             captions: per image a caption that replaces the model's own, or `None` or a blank one for the model's own;
                 for methods that read captions.
+            read_text: whether text that stands in the images is read, where the method listens to it.
 
         Raises:
             ImageError: if an image cannot be opened; use :meth:`predict_files` to go on past bad files.
@@ -188,8 +221,41 @@ class EmotionPredictor:
         predictions: list[EmotionPrediction] = []
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
-            batch = [self._open(image) for image in images[rows]]
+            batch = [self._open(image, read_text) for image in images[rows]]
             predictions += self._predict_batch(batch, target, evidence, texts[rows] if texts else None)
+        return predictions
+
+    @torch.inference_mode()
+    def classify_texts(
+        self,
+        texts: Sequence[Any],
+        emotion_model: str | EmotionModel | None = None,
+        labels: Sequence[str] | None = None,
+        evidence: bool = False,
+        batch_size: int = 32,
+    ) -> list[EmotionPrediction]:
+        """Predictions from texts alone, without an image; for methods that decide from words (ACIEC).
+
+        Args:
+            texts: sentences as plain text, or [`TextParts`] with concepts, sentences and embedded text, each of which
+                may be left out.
+            emotion_model, labels, batch_size: as in :meth:`predict`.
+            evidence: also say which words decided.
+
+        Raises:
+            DataError: if the method does not decide from words, or the emotion model or a text cannot be used.
+        """
+        if not hasattr(self.model, "text_batch"):
+            raise DataError(f"{self.name} does not decide from words; choose the method aciec.")
+        target, predictions = self._checked_target(emotion_model, labels, batch_size), []
+        source, texts = self._source(target), _as_list(texts, "texts")
+        for start in range(0, len(texts), batch_size):
+            inputs = self.model.text_batch(texts[start : start + batch_size], self.processor, source)
+            inputs["evidence"] = evidence
+            output = self.model(**forward_inputs(inputs))
+            probabilities = self._probabilities(output, inputs, source)
+            explanations = self.model.explain(inputs, output, self.processor, probabilities.argmax(-1).tolist())
+            predictions += self._assembled(probabilities, source, target, explanations)
         return predictions
 
     def predict_files(
@@ -254,24 +320,21 @@ class EmotionPredictor:
         finally:  # whoever stops early, or is interrupted, does not wait for files that nobody asks for any more
             pool.shutdown(cancel_futures=True)
 
-    def _open(self, source: Any) -> Image:
+    def _open(self, source: Any, read_text: bool = True) -> _Opened:
         """The picture, already as small as the model reads it, so that a batch of big ones fits into memory.
 
-        The image processor's own resizing then has nothing left to do; doing it here moves it into the threads.
+        The image processor's own resizing then has nothing left to do; doing it here moves it into the threads. Text
+        in the picture is read before that, in full size.
         """
-        image = open_image(source, max_side=DECODE_SIDE)
-        image_processor = self.processor.image_processor
-        if not getattr(image_processor, "do_resize", False):
-            return image
-        size = image_processor.size
-        width, height = size.get("width"), size.get("height")
-        if width and height:
-            return image.resize((width, height), image_processor.resample)
-        # Another rule of resizing: leave it to the image processor, but do not keep what it cannot use.
-        factor = min(image.size) // (2 * DECODE_SIDE)
-        return image.reduce(factor) if factor > 1 else image
+        read_text, looks = read_text and self.text_reader is not None, self.model.looks_at_images
+        image = open_image(source, max_side=None if read_text else REASONER_SIDE if looks else DECODE_SIDE)
+        found, larger = self.text_reader.read([image])[0] if read_text else None, None
+        if looks:
+            larger = image.copy()
+            larger.thumbnail((REASONER_SIDE, REASONER_SIDE))
+        return _Opened(reduced_image(image, self.processor.image_processor, DECODE_SIDE), found, larger)
 
-    def _open_or_error(self, source: Any) -> Image | str:
+    def _open_or_error(self, source: Any) -> _Opened | str:
         try:
             return self._open(source)
         except IecHubError as error:
@@ -281,7 +344,7 @@ class EmotionPredictor:
             return f"The file cannot be read as an image ({type(error).__name__}); replace it."
 
     def _predict_resilient(
-        self, images: list[Image], target: EmotionModel, evidence: bool
+        self, images: list[_Opened], target: EmotionModel, evidence: bool
     ) -> list[EmotionPrediction | str]:
         """Like `_predict_batch`, but where the batch fails, image by image, so that one costs no other its result."""
         if not images:
@@ -299,14 +362,18 @@ class EmotionPredictor:
 
     def _predict_batch(
         self,
-        images: list[Image],
+        opened: list[_Opened],
         target: EmotionModel,
         evidence: bool,
         captions: Sequence[str | None] | None = None,
     ) -> list[EmotionPrediction]:
         source, regions = self._source(target), None
         with torch.inference_mode(not evidence), torch.set_grad_enabled(evidence):
+            images = [each.image for each in opened]
             inputs = BatchFeature(self.processor(images=images, emotion_models=source)).to(self.model.device)
+            inputs["embedded_text"], inputs["evidence"] = [each.text for each in opened], evidence
+            if self.model.looks_at_images:
+                inputs["images"] = [each.larger for each in opened]
             if evidence:
                 pixels = inputs["pixel_values"].requires_grad_()
                 inputs["vision_features"] = self.model.get_image_features(pixels, evidence=True)
@@ -315,9 +382,21 @@ class EmotionPredictor:
             probabilities = self._probabilities(output, inputs, source)
             top = probabilities.argmax(dim=-1)
             if evidence:
-                score = self._top_score(probabilities, source, target)
+                score = self.model.evidence_score(inputs, top.tolist())
+                score = self._top_score(probabilities, source, target) if score is None else score
                 regions = region_evidence(score, inputs["vision_features"]).double().cpu().numpy()
         explanations = self.model.explain(inputs, output, self.processor, top.tolist())
+        return self._assembled(probabilities, source, target, explanations, regions)
+
+    def _assembled(
+        self,
+        probabilities: torch.Tensor,
+        source: EmotionModel,
+        target: EmotionModel,
+        explanations: Sequence[dict[str, Any]],
+        regions: np.ndarray | None = None,
+    ) -> list[EmotionPrediction]:
+        """Predictions from probabilities over `source` `(items, labels)` and what the method says about each item."""
         rows = probabilities.detach().double().cpu()
         rows = map_distribution((rows / rows.sum(-1, keepdim=True)).numpy(), source, target).tolist()
         config = self.model.config
@@ -354,19 +433,20 @@ class EmotionPredictor:
 
 def _evidence(regions: Any, explanation: dict[str, Any]) -> Evidence | None:
     """Evidence from what was measured and what the method itself says; heat maps of words only where asked for."""
-    words = explanation.pop("caption_words", None)
-    if regions is None and words is None:
+    words, caption_words = explanation.pop("words", None), explanation.pop("caption_words", None)
+    if regions is None and words is None and caption_words is None:
         return None
-    if regions is None:
-        words = tuple(replace(word, regions=None) for word in words)
-    return Evidence(regions=regions, caption_words=words)
+    if regions is None and caption_words is not None:
+        caption_words = tuple(replace(word, regions=None) for word in caption_words)
+    return Evidence(regions=regions, words=words, caption_words=caption_words)
 
 
-def _as_list(images: Any) -> list[Any]:
-    """A list of images; one image given alone would otherwise be read letter by letter."""
-    if isinstance(images, str | os.PathLike | bytes | bytearray) or not isinstance(images, Iterable):
-        raise DataError(f"One {type(images).__name__} is not a list of images; put it into a list.")
-    return list(images)
+def _as_list(given: Any, kind: str = "images") -> list[Any]:
+    """A list of images or texts; one of them given alone would otherwise be read letter by letter."""
+    alone = isinstance(given, str | os.PathLike | bytes | bytearray) or hasattr(given, "_fields")  # TextParts
+    if alone or not isinstance(given, Iterable):
+        raise DataError(f"One {type(given).__name__} is not a list of {kind}; put it into a list.")
+    return list(given)
 
 
 __all__ = ["EMOTION_MODELS", "EmotionPredictor", "FilePrediction"]

@@ -1,4 +1,4 @@
-"""Shared fixtures: real CC BY photographs, a tiny UGRIE and a tiny ESCNet with random weights, without any network."""
+"""Shared fixtures: real CC BY photographs, a tiny UGRIE, ESCNet and ACIEC with random weights, without any network."""
 
 import os
 
@@ -163,6 +163,53 @@ def tiny_escnet_predictor(tiny_escnet_dir: Path) -> Any:
     from iec_hub.predictor import EmotionPredictor
 
     return EmotionPredictor.from_pretrained(tiny_escnet_dir, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def build_tiny_aciec(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
+    """`build(seed=0, **config fields) -> (model, processor)`: a ViT-like tower, an observer, a BERT, random weights.
+
+    It knows a dozen concepts, and the observer names a few attributes by chance, so that pictures differ in words.
+    """
+
+    def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
+        from transformers import ViTImageProcessor
+
+        from iec_hub.models import AciecConfig, AciecForImageEmotion, AciecProcessor
+
+        size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+        vision = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "image_size": TINY_SIDE, "patch_size": 16}
+        vision |= {"initializer_factor": 3.0, **size}
+        text = {"model_type": "bert", "vocab_size": len(tiny_tokenizer), "num_hidden_layers": 1, **size}
+        text |= {"max_position_embeddings": 258, "initializer_range": 0.3, "pad_token_id": tiny_tokenizer.pad_token_id}
+        words = (("object", "dog"), ("object", "tree"), ("scene", "beach"), ("human_action", "running"))
+        labels = [{"label": label, "attribute": attribute, "threshold": 0.5} for attribute, label in words]
+        things = ("dog", "forest", "house", "sky")
+        settings = {
+            "vision_config": vision,
+            "text_config": text,
+            "observer_config": {"model_type": "attribute_captioner", "labels": labels, "pooled_size": 32},
+            "concepts": [f"{how} {what}" for what in things for how in ("happy", "misty", "scary")],
+            "concept_size": 16,
+            "text_length": 200,
+            "emotion_models": ["mikels8", "ekman7"],
+            "initializer_range": 0.2,
+        }
+        torch.manual_seed(seed)
+        model = AciecForImageEmotion(AciecConfig(**(settings | fields))).eval()
+        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
+        return model, AciecProcessor(image_processor, tiny_tokenizer).adopt(model.config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_aciec_dir(build_tiny_aciec: Callable[..., tuple[Any, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved checkpoint: a tiny random ACIEC over mikels8 (the default) and ekman7, with its processor."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-aciec"
+    for part in build_tiny_aciec(temperatures={"mikels8": 1.5, "ekman7": 2.5}):
+        part.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel
 from iec_hub.errors import CheckpointError, DataError, ImageError
 from iec_hub.images import open_image
-from iec_hub.predictor import READ_AHEAD_THREADS, EmotionPredictor
+from iec_hub.predictor import READ_AHEAD_THREADS, EmotionPredictor, _Opened
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_predict_leaves_the_given_image_alone(tiny_predictor, pictures):
 
 def test_resizing_ahead_equals_the_image_processor(tiny_predictor, pictures):
     full = [open_image(picture) for picture in pictures[:3]]
-    ahead = [tiny_predictor._open(image) for image in full]
+    ahead = [tiny_predictor._open(image).image for image in full]
     pixels = [tiny_predictor.processor(images=images)["pixel_values"] for images in (full, ahead)]
     assert torch.equal(*pixels)
 
@@ -83,7 +83,7 @@ def test_resizing_ahead_equals_the_image_processor(tiny_predictor, pictures):
 @pytest.mark.parametrize("size", [{"shortest_edge": 64}, {"height": 64, "width": 64}])
 def test_big_images_are_kept_small_while_they_wait(predictor, size):
     predictor.processor.image_processor.size = size
-    opened = predictor._open(Image.new("RGB", (4000, 3000)))
+    opened = predictor._open(Image.new("RGB", (4000, 3000))).image
     assert min(opened.size) >= 64 and max(opened.size) <= 2100
 
 
@@ -149,7 +149,7 @@ def test_a_failing_batch_costs_only_the_image_that_fails(predictor, pictures, mo
     marked = open_image(pictures[1]).resize((64, 64), predictor.processor.image_processor.resample).tobytes()
 
     def failing(images, target, evidence):
-        if any(image.tobytes() == marked for image in images):
+        if any(opened.image.tobytes() == marked for opened in images):
             raise RuntimeError("secret detail")
         return whole(images, target, evidence)
 
@@ -191,7 +191,7 @@ def test_who_stops_early_does_not_wait_for_the_rest(predictor, pictures, monkeyp
     def opening(source):
         started.append(source)
         assert source in files[:40] or may_go_on.wait(20)
-        return Image.new("RGB", (64, 64))
+        return _Opened(Image.new("RGB", (64, 64)))
 
     monkeypatch.setattr(predictor, "_open", opening)
     results = predictor.predict_files(files, batch_size=40)
@@ -330,4 +330,4 @@ class TestLoading:
 
 def test_an_image_processor_without_resizing_gets_the_picture_as_it_is(predictor):
     predictor.processor = SimpleNamespace(image_processor=SimpleNamespace(do_resize=False))
-    assert predictor._open(Image.new("RGB", (300, 200))).size == (300, 200)
+    assert predictor._open(Image.new("RGB", (300, 200))).image.size == (300, 200)

@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
+from iec_hub.models.aciec import AciecConfig, AciecForImageEmotion, AciecProcessor
 from iec_hub.models.escnet import AttributeCaptionerConfig, EscnetConfig, EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.ugrie import UgrieConfig, UgrieForImageEmotion, UgrieProcessor
 
@@ -27,9 +28,13 @@ def _register(config: type, model: type, processor: type) -> None:
 
 _register(UgrieConfig, UgrieForImageEmotion, UgrieProcessor)
 _register(EscnetConfig, EscnetForImageEmotion, EscnetProcessor)
+_register(AciecConfig, AciecForImageEmotion, AciecProcessor)
 AutoConfig.register(AttributeCaptionerConfig.model_type, AttributeCaptionerConfig, exist_ok=True)  # a part's
 
 __all__ = [
+    "AciecConfig",
+    "AciecForImageEmotion",
+    "AciecProcessor",
     "AutoImageEmotionModel",
     "EscnetConfig",
     "EscnetForImageEmotion",

@@ -146,4 +146,37 @@ class ImageEmotionConfig(PreTrainedConfig):
         return sum(temperatures.values()) / len(temperatures) if temperatures else 1.0
 
 
-__all__ = ["ImageEmotionConfig"]
+@strict
+class ClassifierConfig(ImageEmotionConfig):
+    """Of models whose classifier has columns of its own for every emotion model."""
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
+        """As in the base class.
+
+        Raises:
+            DataError: if other emotion models have as many labels as the stored ones, so that their columns of the
+                classifier would be taken for each other's unnoticed.
+        """
+        result = super().from_dict(config_dict, **kwargs)
+        if kwargs.get("emotion_models") and config_dict.get("emotion_models"):
+            stored, new = super().from_dict(config_dict), result[0] if isinstance(result, tuple) else result
+            before, after = ([m.labels for m in c.trained_emotion_models.values()] for c in (stored, new))
+            if before != after and sum(map(len, before)) == sum(map(len, after)):
+                raise DataError(
+                    f"The checkpoint's classifier has as many columns for other labels ({', '.join(before[0])}...); "
+                    "load it as it is and give it new emotion models with set_emotion_models."
+                )
+        return result
+
+    @property
+    def label_columns(self) -> dict[str, slice]:
+        """Emotion model name to its columns of the classifier."""
+        columns, start = {}, 0
+        for name, model in self.trained_emotion_models.items():
+            columns[name] = slice(start, start + len(model))
+            start += len(model)
+        return columns
+
+
+__all__ = ["ClassifierConfig", "ImageEmotionConfig"]

@@ -211,6 +211,10 @@ class ImageEmotionModel(PreTrainedModel):
     # Whether any label set can be asked for, trained or not.
     open_labels = False
     reads_captions = False
+    # Whether text that stands in an image has a say; then images are opened in full size and read first.
+    reads_embedded_text = False
+    # Whether something beside the vision tower looks at the images, which it needs larger than the tower does.
+    looks_at_images = False
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
@@ -249,12 +253,27 @@ class ImageEmotionModel(PreTrainedModel):
         """Logits as they enter the softmax; a method that scores words may correct for their own frequency."""
         return logits
 
+    def evidence_score(self, batch: BatchFeature, top: Sequence[int]) -> torch.Tensor | None:
+        """What the heat map is of, `(batch,)`, for methods whose decision has no gradient with respect to the image.
+
+        Args:
+            batch: with `vision_features` that carry gradients.
+            top: index of each image's most probable label.
+
+        Returns:
+            `None` for methods that are simply asked for the top label's log-probability.
+        """
+        return None
+
     def explain(
         self, batch: BatchFeature, output: ImageEmotionOutput, processor: Any, top: Sequence[int]
     ) -> list[dict[str, Any]]:
         """Further fields of :class:`~iec_hub.prediction.EmotionPrediction`, one dictionary per image.
 
+        `caption_words` and `words` in it go into the prediction's evidence.
+
         Args:
+            batch: `evidence` in it says whether evidence was asked for, which may cost something.
             top: index of each image's most probable label.
         """
         return [{} for _ in top]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
-from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
+from iec_hub.models.configuration_image_emotion import ClassifierConfig, ImageEmotionConfig
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def models_per_item(config: ImageEmotionConfig, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
@@ -28,6 +31,36 @@ def models_per_item(config: ImageEmotionConfig, emotion_models: Any, batch_size:
             raise DataError(f"{batch_size} images came with {len(models)} emotion models; give one each, or one.")
         return models
     return [config.resolve_emotion_model(emotion_models)] * (1 if batch_size is None else batch_size)
+
+
+def classifier_models(config: ClassifierConfig, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
+    """As [`models_per_item`], for models whose classifier has columns for the trained labels only.
+
+    Raises:
+        DataError: if an emotion model was not trained.
+    """
+    columns = config.trained_emotion_models
+    known = {model.labels: model for model in columns.values()}
+    models = []
+    for model in models_per_item(config, emotion_models, batch_size):
+        if model.labels not in known:
+            raise DataError(
+                f"This model has no classifier for {model.name}; it has {', '.join(columns)}, and predictions can "
+                "be mapped from those where that makes sense."
+            )
+        models.append(known[model.labels])
+    return models
+
+
+def classifier_candidates(config: ClassifierConfig, models: Sequence[EmotionModel]) -> dict[str, torch.Tensor]:
+    """`candidate_ids` `(candidates,)`, the classifier's columns of the items' emotion models, and `candidate_mask`
+    `(batch, candidates)`, which of them are an item's."""
+    columns = config.label_columns
+    distinct = list(dict.fromkeys(models))
+    ids = [column for model in distinct for column in range(columns[model.name].start, columns[model.name].stop)]
+    owners = [model for model in distinct for _ in model.labels]
+    owned = {model: torch.tensor([owner is model for owner in owners]) for model in distinct}
+    return {"candidate_ids": torch.tensor(ids), "candidate_mask": torch.stack([owned[model] for model in models])}
 
 
 def label_rows(distributions: Any, models: Sequence[EmotionModel], candidate_mask: torch.Tensor) -> torch.Tensor:
@@ -50,4 +83,20 @@ def label_rows(distributions: Any, models: Sequence[EmotionModel], candidate_mas
     return labels
 
 
-__all__ = ["label_rows", "models_per_item"]
+def reduced_image(image: Image, image_processor: Any, side: int) -> Image:
+    """The picture as small as an image processor makes it; its own resizing then has nothing left to do.
+
+    Args:
+        side: where the image processor resizes by another rule than to a fixed size, twice this is always left.
+    """
+    if not getattr(image_processor, "do_resize", False):
+        return image
+    size = image_processor.size
+    width, height = size.get("width"), size.get("height")
+    if width and height:
+        return image.resize((width, height), image_processor.resample)
+    factor = min(image.size) // (2 * side)
+    return image.reduce(factor) if factor > 1 else image
+
+
+__all__ = ["classifier_candidates", "classifier_models", "label_rows", "models_per_item", "reduced_image"]

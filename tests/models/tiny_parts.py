@@ -12,6 +12,9 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from iec_hub.emotions import EMOTION_MODELS
 from iec_hub.models import (
+    AciecConfig,
+    AciecForImageEmotion,
+    AciecProcessor,
     EscnetConfig,
     EscnetForImageEmotion,
     EscnetProcessor,
@@ -221,6 +224,38 @@ def build_escnet(
     torch.manual_seed(0)
     model = EscnetForImageEmotion(EscnetConfig(**(settings | fields))).eval()
     return model, EscnetProcessor(image_processor(), tokenizer, captioner_tokenizer).adopt(model.config)
+
+
+CONCEPTS = ("happy dog", "misty forest", "old house", "scary face", "quiet beach", "dead tree", "bright sky")
+# Where "light and colours", "the scene" and "objects" are in the pooled image of `build_aciec`.
+COLUMNS = {"colorfulness": [0, 8], "scene": [8, 16], "object": [16, 32]}
+
+
+def build_aciec(
+    tower: str = "clip",
+    tokenizer: Any = None,
+    observer: dict[str, Any] | None = None,
+    text: dict[str, Any] | None = None,
+    **fields: Any,
+) -> tuple[AciecForImageEmotion, AciecProcessor]:
+    """A tiny ACIEC in evaluation mode with the same random weights each time, and its processor.
+
+    Args:
+        observer: an attribute captioner's configuration, `None` for none.
+    """
+    tokenizer = tokenizer or wordpiece_tokenizer()
+    settings: dict[str, Any] = {"vision_config": tower_config(tower), "observer_config": observer}
+    settings |= {"text_config": encoder_config(tokenizer, **({"max_position_embeddings": 130} | (text or {})))}
+    settings |= {"emotion_models": ["mikels8", "ekman7", "sentiment2"], "concepts": list(CONCEPTS)}
+    settings |= {"concept_size": 16, "initializer_range": 0.2, "feeling_columns": COLUMNS}
+    if fields.get("vision_feature_layers") and "pooled_size" not in fields:
+        vision = AutoModel.from_config(AutoConfig.for_model(**settings["vision_config"])).eval()
+        settings["pooled_size"] = measured_pooled_size(vision, fields["vision_feature_layers"])
+        if observer:
+            settings["observer_config"] = observer | {"pooled_size": settings["pooled_size"]}
+    torch.manual_seed(0)
+    model = AciecForImageEmotion(AciecConfig(**(settings | fields))).eval()
+    return model, AciecProcessor(image_processor(), tokenizer).adopt(model.config)
 
 
 def tensors_of(batch: Any) -> dict[str, torch.Tensor]:

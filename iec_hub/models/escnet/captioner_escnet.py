@@ -126,7 +126,7 @@ class AttributeCaptioner(PreTrainedModel):
 
     def _read(self, layer: nn.Linear, pooled: torch.Tensor) -> torch.Tensor:
         """What a layer says about normed images; the norm may be kept in float32 where the layer is not."""
-        return layer(self.feature_norm(pooled.to(layer.weight)).to(layer.weight))
+        return layer(self.feature_norm(pooled.to(layer.weight.dtype)).to(layer.weight.dtype))
 
     @torch.no_grad()
     def describe(
@@ -174,8 +174,8 @@ class AttributeCaptioner(PreTrainedModel):
         # CODEPATH: as in __init__.
         if not self.config.classifier_size:
             return None
-        weight = self.classifier.weight
-        logits = self.classifier(pooled[:, : self.config.classifier_size].to(weight))
+        dtype = self.classifier.weight.dtype
+        logits = self.classifier(pooled[:, : self.config.classifier_size].to(dtype))
         return logits.float().softmax(-1).cpu().numpy()
 
     def _named(

@@ -8,13 +8,13 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from iec_hub.errors import DataError
-from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
+from iec_hub.models.configuration_image_emotion import ClassifierConfig
 
 SWITCHES = ("use_captions", "use_word_gate", "use_self_attention")
 
 
 @strict
-class EscnetConfig(ImageEmotionConfig):
+class EscnetConfig(ClassifierConfig):
     r"""
     Configuration of [`EscnetForImageEmotion`], after "Improved IEC performance via emotional stimuli-aware captioning"
     (Zhou et al., Scientific Reports 2025); sizes and details are this implementation's.
@@ -92,36 +92,8 @@ class EscnetConfig(ImageEmotionConfig):
                 "RoBERTa or another one."
             )
 
-    @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any):
-        """As in the base class.
-
-        Raises:
-            DataError: if other emotion models have as many labels as the stored ones, so that their columns of the
-                classifier would be taken for each other's unnoticed.
-        """
-        result = super().from_dict(config_dict, **kwargs)
-        if kwargs.get("emotion_models") and config_dict.get("emotion_models"):
-            stored, new = super().from_dict(config_dict), result[0] if isinstance(result, tuple) else result
-            before, after = ([m.labels for m in c.trained_emotion_models.values()] for c in (stored, new))
-            if before != after and sum(map(len, before)) == sum(map(len, after)):
-                raise DataError(
-                    f"The checkpoint's classifier has as many columns for other labels ({', '.join(before[0])}...); "
-                    "load it as it is and give it new emotion models with set_emotion_models."
-                )
-        return result
-
     def get_text_config(self, decoder=None, encoder=None) -> PreTrainedConfig:
         return self.text_config
-
-    @property
-    def label_columns(self) -> dict[str, slice]:
-        """Emotion model name to its columns of the classifier."""
-        columns, start = {}, 0
-        for name, model in self.trained_emotion_models.items():
-            columns[name] = slice(start, start + len(model))
-            start += len(model)
-        return columns
 
 
 def _blip(vision: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from iec_hub.data.schema import joined_text
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.models.escnet.configuration_escnet import EscnetConfig
-from iec_hub.models.processing_image_emotion import label_rows, models_per_item
+from iec_hub.models.processing_image_emotion import classifier_candidates, classifier_models, label_rows
 
 
 class EscnetProcessor(ProcessorMixin):
@@ -100,8 +100,8 @@ class EscnetProcessor(ProcessorMixin):
                 raise DataError(f"{batch_size} images came with {len(captions)} captions; give one each.")
             batch_size = len(captions)
             data |= {"captions": captions, **self.caption_tensors(captions)}
-        models = self._models_per_item(emotion_models, batch_size)
-        data |= self._candidates(models)
+        models = classifier_models(self._settings, emotion_models, batch_size)
+        data |= classifier_candidates(self._settings, models)
         if distributions is not None:
             data["labels"] = label_rows(distributions, models, data["candidate_mask"])
         data["emotion_models"] = models
@@ -127,28 +127,6 @@ class EscnetProcessor(ProcessorMixin):
         """What a captioner wrote, as sentences on one line each, without control characters."""
         texts = self.captioner_tokenizer.batch_decode(token_ids, skip_special_tokens=True)
         return [joined_text([text]) or "" for text in texts]
-
-    def _models_per_item(self, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
-        given = models_per_item(self._settings, emotion_models, batch_size)
-        columns = self._settings.trained_emotion_models
-        known = {model.labels: model for model in columns.values()}
-        models = []
-        for model in given:
-            if model.labels not in known:
-                raise DataError(
-                    f"This model has no classifier for {model.name}; it has {', '.join(columns)}, and predictions can "
-                    "be mapped from those where that makes sense."
-                )
-            models.append(known[model.labels])
-        return models
-
-    def _candidates(self, models: Sequence[EmotionModel]) -> dict[str, torch.Tensor]:
-        columns = self._settings.label_columns
-        distinct = list(dict.fromkeys(models))
-        ids = [column for model in distinct for column in range(columns[model.name].start, columns[model.name].stop)]
-        owners = [model for model in distinct for _ in model.labels]
-        owned = {model: torch.tensor([owner is model for owner in owners]) for model in distinct}
-        return {"candidate_ids": torch.tensor(ids), "candidate_mask": torch.stack([owned[model] for model in models])}
 
     @property
     def model_input_names(self) -> list[str]:
