@@ -57,7 +57,7 @@ RECIPE = {
 }
 
 
-def write_emotion_texts(texts: Path, output: Path, seed: int) -> None:
+def write_emotion_texts(texts: Path, output: Path, seed: int, most: int = TEXTS_PER_EMOTION) -> None:
     """GoEmotions' comments with exactly one emotion as a CSV file, at most so many of each."""
     labels = (texts / "goemotions_ekman_labels.txt").read_text(encoding="utf-8").split()
     by_label = defaultdict(list)
@@ -70,7 +70,7 @@ def write_emotion_texts(texts: Path, output: Path, seed: int) -> None:
         writer.writerow(["emotion", "text"])
         for label in sorted(by_label):
             random.Random(f"{seed}/{label}").shuffle(by_label[label])
-            writer.writerows([label, text] for text in by_label[label][:TEXTS_PER_EMOTION])
+            writer.writerows([label, text] for text in by_label[label][:most])
 
 
 def command_line(

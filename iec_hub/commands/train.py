@@ -13,6 +13,7 @@ HELP = "fine-tune a method on your own data"
 TRAINERS = {
     "ugrie": "iec_hub.finetuning.ugrie_command",
     "escnet": "iec_hub.finetuning.escnet_command",
+    "aciec": "iec_hub.finetuning.aciec_command",
 }
 
 

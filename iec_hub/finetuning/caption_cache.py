@@ -55,7 +55,7 @@ def cached_captions(
     """
     if model.captioner is None or isinstance(model.captioner, AttributeCaptioner):
         raise DataError("Only a generator's captions are kept on disk; give a model with one, such as BLIP.")
-    keys, problems = _keys(examples)
+    keys, problems = image_keys(examples)
     path = None if cache is None else cache / f"captions-{_fingerprint(model, processor, generation)}.jsonl"
     captions = {} if path is None else _read(path)
     first: dict[str, int] = {}
@@ -64,7 +64,7 @@ def cached_captions(
             first.setdefault(key, index)
     todo = [(key, examples[index]) for key, index in first.items()]
     if todo:
-        file = None if path is None else _opened_at_end(path)
+        file = None if path is None else opened_at_end(path)
         try:
             problems += _generate(model, processor, todo, captions, file, batch_size, description, generation)
         finally:
@@ -75,13 +75,13 @@ def cached_captions(
     return ["" if key is None else captions.get(key, "") for key in keys]
 
 
-def _keys(examples: Sequence[EmotionExample]) -> tuple[list[str | None], list[str]]:
+def image_keys(examples: Sequence[EmotionExample]) -> tuple[list[str | None], list[str]]:
     """What tells each image from all others, `None` for one that cannot be read; and why not."""
     keys: list[str | None] = []
     problems = []
     for example in examples:
         try:
-            keys.append(_key(example.image))
+            keys.append(image_key(example.image))
         except (IecHubError, OSError) as error:
             reason = str(error) if isinstance(error, IecHubError) else f"its file cannot be read ({error.strerror})"
             problems.append(f"{example.origin}: {reason}")
@@ -89,7 +89,7 @@ def _keys(examples: Sequence[EmotionExample]) -> tuple[list[str | None], list[st
     return keys, problems
 
 
-def _key(image: Any) -> str:
+def image_key(image: Any) -> str:
     """A file's path, size and time of change, or else the picture's own content; as a digest, which tells no paths."""
     if isinstance(image, Path):
         stat = image.stat()
@@ -143,7 +143,7 @@ def _read(path: Path) -> dict[str, str]:
     return captions
 
 
-def _opened_at_end(path: Path) -> BinaryIO:
+def opened_at_end(path: Path) -> BinaryIO:
     """The file to append to; after a half-written line, a new one is begun."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("ab+")
@@ -208,4 +208,4 @@ def _open(example: EmotionExample) -> Image.Image | str:
         return f"{example.origin}: {error}"
 
 
-__all__ = ["cached_captions"]
+__all__ = ["cached_captions", "image_key", "image_keys", "opened_at_end"]

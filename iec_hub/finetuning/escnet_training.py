@@ -29,6 +29,7 @@ from iec_hub.finetuning.ugrie_training import resume_point
 from iec_hub.finetuning.word_grounding import CaptionedPlaces, frame_tokens
 from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.image_emotion import vision_width
+from iec_hub.models.processing_image_emotion import reduced_image
 from iec_hub.predictor import DECODE_SIDE
 
 logger = logging.getLogger(__name__)
@@ -152,11 +153,13 @@ def fit_feature_norms(model: EscnetForImageEmotion, features: Sequence[torch.Ten
             norm.fit(pooled)
 
 
-def light_and_colour(examples: Sequence[EmotionExample]) -> tuple[list[float], list[float]]:
-    """Brightness and colourfulness of images."""
+def light_and_colour(examples: Sequence[EmotionExample], processor: Any) -> tuple[list[float], list[float]]:
+    """Brightness and colourfulness of images, as a prediction measures them."""
 
     def measured(example: EmotionExample) -> tuple[float, float]:
         image = example.open(max_side=DECODE_SIDE)
+        if processor is not None:
+            image = reduced_image(image, processor.image_processor, DECODE_SIDE)
         return brightness(image), colorfulness(image)
 
     with ThreadPoolExecutor(2) as pool:

@@ -24,7 +24,13 @@ _ESCNET_CITATION = """@article{zhou2025improved,
   journal = {Scientific Reports}, year = {2025},
   doi     = {10.1038/s41598-025-06094-7}
 }"""
-CITATIONS = {"ugrie": _UGRIE_CITATION, "escnet": _ESCNET_CITATION}
+
+_ACIEC_CITATION = """@article{zhou2025analyzing,
+  title   = {Analyzing Image Beyond Visual Aspect: Image Emotion Classification via Multiple-Affective Captioning},
+  author  = {Zhou and Zhai and Chen and Dai and Yang},
+  journal = {arXiv preprint arXiv:2511.23115}, year = {2025}
+}"""
+CITATIONS = {"ugrie": _UGRIE_CITATION, "escnet": _ESCNET_CITATION, "aciec": _ACIEC_CITATION}
 
 LIMITS = """The model says what a picture is likely to **evoke in people who look at it**. It does not read the
 feelings of a person shown, and must not be used to infer emotions of people, least of all at work or in education,
@@ -151,6 +157,9 @@ def _described(config: ImageEmotionConfig) -> str:
     if isinstance(config, UgrieConfig):
         return f"""UGRIE as `iec_hub` implements it: a vision tower, a mapping network and a
 BART-family language part that fills `{config.templates["default"]}`."""
+    if config.model_type == "aciec":
+        return """ACIEC as `iec_hub` implements it: concepts, a chain of thought and the text in
+the image are put into words, and a text encoder decides from those words alone."""
     return """ESCNet as `iec_hub` implements it: a captioner says what it sees, a caption encoder
 reads that, and a fusion of image and caption with gated words decides."""
 

@@ -53,7 +53,7 @@ class SentenceEncoder:
                 f"The sentence encoder {str(name)!r} could not be loaded; check its id or folder ({reason})."
             ) from error
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
         """Texts to unit vectors `(texts, width)`; an empty text gives zeros."""
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

@@ -54,13 +54,23 @@ class EmotionTrainer(Trainer):
 
     args: EmotionTrainingArguments
 
-    def __init__(self, *args: Any, eval_collator: Any = None, **kwargs: Any):
+    def __init__(self, *args: Any, eval_collator: Any = None, train_sampler: Any = None, **kwargs: Any):
+        """Further arguments.
+
+        Args:
+            eval_collator: left out, the training's.
+            train_sampler: of the training data; left out, the Trainer's own.
+        """
         kwargs.setdefault("compute_metrics", distribution_metrics)
         super().__init__(*args, **kwargs)
+        self.train_sampler = train_sampler
         self.eval_collator = eval_collator or self.data_collator
         # The models take any keyword, which the Trainer reads as "divides its loss by the batch's items itself"; then
         # it would not divide by the number of accumulated batches either.
         self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.train_sampler or super()._get_train_sampler(train_dataset)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         train_collator, self.data_collator = self.data_collator, self.eval_collator

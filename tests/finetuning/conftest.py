@@ -150,3 +150,28 @@ def escnet_line(command_line: Callable[..., list[str]], backbones: Path, tmp_pat
         return command_line(output, **(settings | options))
 
     return build
+
+
+@pytest.fixture
+def aciec_line(command_line: Callable[..., list[str]], backbones: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """`aciec_line(output, **options)`: a small run with five concepts, lists of them, and comments."""
+    config = {"feature_norm": "power", "concept_size": SEMANTIC_SIZE, "text_length": 60, "concepts_read": 2}
+    config |= {"concepts_shown": 2}
+    (tmp_path / "aciec.json").write_text(json.dumps(config), encoding="utf-8")
+    names = ("dark house", "bright beach", "old lamp", "calm lake", "loud street")
+    (tmp_path / "concepts.txt").write_text("\n".join(names), encoding="utf-8")
+    lists = [
+        {"emotion": MIKELS.labels[i % 8], "concepts": f"{names[i % 5]} {names[(i + 1) % 5]}", "tags": names[i % 5][:4]}
+        for i in range(40)
+    ]
+    remarks = [{"emotion": EKMAN.labels[i % 7], "text": f"a dark place {i}"} for i in range(21)]
+    listed, said = write_csv(tmp_path / "lists.csv", lists), write_csv(tmp_path / "said.csv", remarks)
+    texts = [f"{listed}:mikels8", f"{said}:ekman7"]
+
+    def build(output: Path, **options: Any) -> list[str]:
+        settings = {"text": backbones / "encoder", "config": tmp_path / "aciec.json", "text_epochs": None}
+        settings |= {"concepts": tmp_path / "concepts.txt", "concept_epochs": 2, "image_epochs": 1, "texts": texts}
+        settings |= {"num_train_epochs": 2, "read_text": False, "cache": tmp_path / "cache"}
+        return command_line(output, **(settings | options))
+
+    return build
