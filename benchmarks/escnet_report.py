@@ -16,14 +16,14 @@ PROBE = "linear probe, last layer"
 FULL = "ESCNet"
 
 
-def table(rows: dict[str, list[np.ndarray]], target: np.ndarray) -> dict[str, Any]:
+def table(rows: dict[str, list[np.ndarray]], target: np.ndarray, full: str = FULL) -> dict[str, Any]:
     """Metrics of every row, and intervals of the mean over its seeds against the probe and against the full model."""
 
     def surprise(predicted: np.ndarray) -> np.ndarray:
         return -(target * np.log(predicted.clip(1e-12))).sum(1)
 
     means = {label: np.mean(runs, axis=0) for label, runs in rows.items()}
-    full = means.get(FULL)
+    whole = means.get(full)
     result = {}
     for label, runs in rows.items():
         measured = [evaluate_distributions(run, target) for run in runs]
@@ -32,17 +32,40 @@ def table(rows: dict[str, list[np.ndarray]], target: np.ndarray) -> dict[str, An
         row["runs"], row["accuracies"] = len(runs), [m["accuracy"] for m in measured]
         if label != PROBE:
             row["accuracy_minus_probe"] = list(accuracy_difference(means[label], means[PROBE], target))
-        if full is not None and label != FULL:
-            difference = surprise(means[label]) - surprise(full)
+        if whole is not None and label != full:
+            difference = surprise(means[label]) - surprise(whole)
             row["cross_entropy_minus_full"] = list(bootstrap_interval(np.mean, difference))
         result[label] = row
     return result
 
 
-def as_markdown(results: dict[str, Any]) -> str:
+def data_lines(data: dict[str, Any], full: str) -> list[str]:
+    """One Markdown table per data set; `full` names the row that soft cross-entropies are compared with."""
+
     def shown(interval: list[float] | None) -> str:
         return "" if interval is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*interval)
 
+    lines: list[str] = []
+    for name, block in data.items():
+        lines += [
+            f"## {name}, test split, n = {block['n']}",
+            "",
+            "| method | seeds | accuracy | macro F1 | soft CE | KL | ECE | accuracy minus last-layer probe | "
+            f"soft CE minus {full} |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for label, row in block["rows"].items():
+            spread = "" if row["accuracy_sd"] is None else f" ± {row['accuracy_sd']:.3f}"
+            figures = " | ".join(f"{row[metric]:.3f}" for metric in METRICS[1:])
+            lines.append(
+                f"| {label} | {row['runs']} | {row['accuracy']:.3f}{spread} | {figures} | "
+                f"{shown(row.get('accuracy_minus_probe'))} | {shown(row.get('cross_entropy_minus_full'))} |"
+            )
+        lines.append("")
+    return lines
+
+
+def as_markdown(results: dict[str, Any]) -> str:
     further = "".join(f" {argument}" for argument in results["further"])
     seeds = " ".join(map(str, results["seeds"]))
     lines = [
@@ -55,22 +78,7 @@ def as_markdown(results: dict[str, Any]) -> str:
         "emotion of a linear probe of the first data set.",
         "",
     ]
-    for name, block in results["data"].items():
-        lines += [
-            f"## {name}, test split, n = {block['n']}",
-            "",
-            "| method | seeds | accuracy | macro F1 | soft CE | KL | ECE | accuracy minus last-layer probe | "
-            "soft CE minus ESCNet |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
-        for label, row in block["rows"].items():
-            spread = "" if row["accuracy_sd"] is None else f" ± {row['accuracy_sd']:.3f}"
-            figures = " | ".join(f"{row[metric]:.3f}" for metric in METRICS[1:])
-            lines.append(
-                f"| {label} | {row['runs']} | {row['accuracy']:.3f}{spread} | {figures} | "
-                f"{shown(row.get('accuracy_minus_probe'))} | {shown(row.get('cross_entropy_minus_full'))} |"
-            )
-        lines.append("")
+    lines += data_lines(results["data"], FULL)
     if results["valence"]:
         found = valence.as_markdown(*(results["valence"][name] for name in ("rows", "n", "baseline")))
         lines += found

@@ -3,10 +3,12 @@
     python benchmarks/presets.py base large
     python benchmarks/presets.py base large --four-bit      # with the extra `quantization`
     python benchmarks/presets.py --method escnet base large
+    python benchmarks/presets.py --method aciec base large
 
 On the GPU where there is one, else on the CPU. Each preset runs in a process of its own. The pretrained weights and
 tokenizers are on the Hub and are not asked for: the tokenizer is a byte-level BPE trained on the README, of the same
-kind as BART's but smaller, while the model keeps BART's full vocabulary (ESCNet: RoBERTa's and BERT's).
+kind as BART's but smaller, while the model keeps BART's full vocabulary (ESCNet: RoBERTa's and BERT's; ACIEC:
+RoBERTa's).
 """
 
 from __future__ import annotations
@@ -28,20 +30,36 @@ import machine
 PICTURES = machine.ROOT / "tests" / "fixtures" / "coco_cc_by"
 BATCH_SIZE = 2
 SEED = 0
+_TITLES = {"escnet": " of ESCNet", "aciec": " of ACIEC"}
+_STANDS_IN = {
+    "ugrie": "in place of BART's, which is on the Hub; the model keeps BART's 50,265 embeddings.",
+    "escnet": (
+        "in place of RoBERTa's and BLIP's, which are on the Hub; the model keeps their 50,265 and 30,524 "
+        "embeddings. The step reads human captions and trains everything but the captioner's language part; the "
+        "prediction writes its own caption, up to 30 tokens with three beams."
+    ),
+    "aciec": (
+        "in place of RoBERTa's, which is on the Hub; the model keeps its 50,265 embeddings. The step trains the text "
+        "classifier on what the model has said about the pictures before; the prediction finds concepts, reasons, "
+        "reads text in the picture where the extra `ocr` is installed, and decides. The reasoner is the small one "
+        "without an observer: the vision-language model that the preset names is on the Hub too."
+    ),
+}
 
 
 def main() -> None:
+    from iec_hub.models.aciec import ACIEC_PRESETS
     from iec_hub.models.escnet import ESCNET_PRESETS
     from iec_hub.models.ugrie import UGRIE_PRESETS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help="base, large; all if left out")
-    parser.add_argument("--method", choices=("ugrie", "escnet"), default="ugrie")
+    parser.add_argument("--method", choices=("ugrie", "escnet", "aciec"), default="ugrie")
     parser.add_argument("--four-bit", action="store_true", help="NF4 weights and a LoRA adapter, with bitsandbytes")
     parser.add_argument("--device", help="such as cpu or cuda:0; left out: the GPU where there is one")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # what a child process does
     given = parser.parse_args()
-    presets = {"ugrie": UGRIE_PRESETS, "escnet": ESCNET_PRESETS}[given.method]
+    presets = {"ugrie": UGRIE_PRESETS, "escnet": ESCNET_PRESETS, "aciec": ACIEC_PRESETS}[given.method]
     unknown = set(given.presets) - set(presets)
     if unknown:
         parser.error(f"there is no preset {min(unknown)!r} of {given.method}; use {', '.join(presets)}")
@@ -94,7 +112,7 @@ def build_processor(model: Any) -> Any:
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from iec_hub.models import EscnetProcessor, UgrieProcessor
+    from iec_hub.models import AciecProcessor, EscnetProcessor, UgrieProcessor
 
     side = model.config.vision_config.image_size
     square = {"height": side, "width": side}
@@ -104,7 +122,8 @@ def build_processor(model: Any) -> Any:
     if model.config.model_type == "escnet":
         return EscnetProcessor(BlipImageProcessorPil(size=square), tokenizer).adopt(model.config)
     images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square)
-    return UgrieProcessor(images, tokenizer).adopt(model.config)
+    kind = {"ugrie": UgrieProcessor, "aciec": AciecProcessor}[model.config.model_type]
+    return kind(images, tokenizer).adopt(model.config)
 
 
 def human_captions(files: Sequence[Path]) -> list[str]:
@@ -145,15 +164,17 @@ def try_preset(method: str, name: str, device: str | None, four_bit: bool) -> di
     """Build, train one step on two pictures, predict one."""
     import torch
     from PIL import Image
+    from transformers import BatchFeature
 
-    from iec_hub.models import EscnetForImageEmotion, UgrieForImageEmotion
+    from iec_hub.models import AciecForImageEmotion, EscnetForImageEmotion, UgrieForImageEmotion
+    from iec_hub.models.image_emotion import forward_inputs
     from iec_hub.predictor import EmotionPredictor
 
-    kind = {"ugrie": UgrieForImageEmotion, "escnet": EscnetForImageEmotion}[method]
+    kinds = {"ugrie": UgrieForImageEmotion, "escnet": EscnetForImageEmotion, "aciec": AciecForImageEmotion}
     torch.manual_seed(SEED)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     clock = _Clock(place)
-    model = kind.from_preset(name, pretrained=False, emotion_models=["mikels8", "ekman7"])
+    model = kinds[method].from_preset(name, pretrained=False, emotion_models=["mikels8", "ekman7"])
     processor = build_processor(model)
     count = sum(parameter.numel() for parameter in model.parameters())
     model = in_four_bit(model, place) if four_bit else model.to(place)
@@ -164,8 +185,12 @@ def try_preset(method: str, name: str, device: str | None, four_bit: bool) -> di
     captions = {"captions": human_captions(files)} if model.reads_captions else {}
     models = [model.config.trained_emotion_models[key] for key in ("mikels8", "ekman7")]
     targets = [emotions.distribution(emotions.labels[0]) for emotions in models]
-    batch = processor(images=pictures, emotion_models=models, distributions=targets, **captions)
-    batch = {key: value.to(place) for key, value in batch.items() if torch.is_tensor(value)}
+    batch = BatchFeature(processor(images=pictures, emotion_models=models, distributions=targets, **captions))
+    batch = batch.to(place)
+    if not captions:  # what the method says about the pictures itself, before the step
+        with torch.no_grad():
+            batch = model.eval().gather(batch, processor)
+    batch = forward_inputs(batch)
     model.train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5)
@@ -220,22 +245,15 @@ class _Clock:
 def table(result: dict[str, Any]) -> str:
     """The Markdown of `results/presets.md`."""
     four_bit = any(row["weights"].startswith("NF4") for row in result["presets"])
-    escnet = result["method"] == "escnet"
     command = " ".join(["python benchmarks/presets.py", *(row["preset"] for row in result["presets"])])
-    command += " --method escnet" if escnet else ""
-    stands_in = "in place of BART's, which is on the Hub; the model keeps BART's 50,265 embeddings."
-    if escnet:
-        stands_in = (
-            "in place of RoBERTa's and BLIP's, which are on the Hub; the model keeps their 50,265 and 30,524 "
-            "embeddings. The step reads human captions and trains everything but the captioner's language part; the "
-            "prediction writes its own caption, up to 30 tokens with three beams."
-        )
+    method = result["method"]
+    command += f" --method {method}" if method in _TITLES else ""
     lines = [
-        f"# The full-size presets{' of ESCNet' if escnet else ''}",
+        f"# The full-size presets{_TITLES.get(method, '')}",
         "",
         f"Random weights, no pretrained ones: one AdamW step on {result['batch_size']} pictures with two emotion",
         "models, then one prediction over eight labels.",
-        f"The tokenizer is a byte-level BPE trained on the README (at most 4,000 tokens), {stands_in}",
+        f"The tokenizer is a byte-level BPE trained on the README (at most 4,000 tokens), {_STANDS_IN[method]}",
         f"Made by `{command}{' --four-bit' if four_bit else ''}`, seed {result['seed']}.",
         "",
         "| preset | weights | device | parameters | trained | build, s | train step, s | predict, s | peak, MiB | "

@@ -4,6 +4,7 @@ import csv
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,156 @@ def test_ablations_share_a_text_taught_model_only_where_it_has_read_the_same(scr
     assert len(set(found.values())) == len(found) - len(shared) + 1
 
 
+def text_source(name: str, *texts: Any) -> Any:
+    """Texts of two labels in turn; a text is a list of wordings."""
+    from iec_hub.emotions import EmotionModel
+    from iec_hub.finetuning.emotion_texts import TextSource
+
+    labels = torch.eye(2).repeat(len(texts), 1)[: len(texts)]
+    return TextSource(name, EmotionModel.from_labels(["up", "down"]), list(texts), labels, quotable=not name)
+
+
+def test_emotion_words_are_masked_in_all_three_sources(script: Any) -> None:
+    from iec_hub.models.aciec import TextParts
+
+    parts = TextParts("happy dog, misty forest", "It evokes clear awe and some fear.", "Don't be SAD")
+    assert script("compare_aciec").masked(parts) == TextParts(
+        "... dog, misty forest", "It evokes clear ... and some ....", "Don't be ..."
+    )
+
+
+def test_an_ablation_keeps_all_images_and_no_text_of_which_nothing_is_left(script: Any) -> None:
+    from iec_hub.finetuning.emotion_texts import EmotionTexts
+    from iec_hub.models.aciec import TextParts
+
+    compare = script("compare_aciec")
+    changes = {name: ablation.change for name, ablation in compare.ABLATIONS.items()}
+    both, bare = TextParts("dog", "A dog."), TextParts("dog")
+    images, lists = text_source("fi", [both], [bare]), text_source("", [bare, both], [bare, bare], [both])
+    said = text_source("", [TextParts(embedded_text="Stop!")])
+    for source in (images, lists, said):
+        same = compare.changed_texts(source, changes["full"])
+        assert same.versions == source.versions and torch.equal(same.distributions, source.distributions)
+    kept = compare.changed_texts(images, changes["no_concepts"])
+    assert kept.versions == [[TextParts("", "A dog.")], [TextParts()]] and kept.name == "fi"
+    assert images.versions == [[both], [bare]], "the source itself stays"
+    left = compare.changed_texts(lists, changes["no_concepts"])
+    assert left.versions == [[TextParts("", "A dog.")], [TextParts("", "A dog.")]]
+    assert torch.equal(left.distributions, lists.distributions[[0, 2]])
+    silent = compare.changed_texts(said, changes["no_embedded"])
+    assert len(silent) == 0 and silent.quotable
+    data = EmotionTexts([images], [silent, left], 4, quoted=1.0)
+    assert all(not data[i]["parts"].embedded_text and any(data[i]["parts"]) for i in range(len(data)))
+
+
+def test_ablations_differ_from_the_full_model_in_what_they_say(script: Any) -> None:
+    from dataclasses import fields
+
+    from iec_hub.finetuning.aciec_arguments import RecipeArguments
+
+    ablations = script("compare_aciec").ABLATIONS
+    known, full = {field.name for field in fields(RecipeArguments)}, ablations["full"]
+    assert {name for ablation in ablations.values() for name, _ in ablation.recipe} <= known
+    assert len({ablation.label for ablation in ablations.values()}) == len(ablations)
+    others = [ablation for ablation in ablations.values() if ablation is not full]
+    assert full.hierarchical and not full.recipe
+    assert all(a.recipe or not a.hierarchical or a.change is not full.change for a in others)
+
+
+def test_aciec_tables_name_precision_of_concepts(script: Any) -> None:
+    report, escnet = script("aciec_report"), script("escnet_report")
+    target = np.eye(3)[np.random.default_rng(4).integers(3, size=40)]
+    right, flat = 0.9 * target + 0.1 / 3, np.full((40, 3), 1 / 3)
+    rows = escnet.table({escnet.PROBE: [flat], report.FULL: [right, right], "A | B": [flat]}, target, report.FULL)
+    found = {"detector": 0.5, "most frequent concepts": 0.125, "n": 24.0}
+    results = {"seeds": [0, 1], "further": ["--only", "full"], "machine": {"cores": 2}}
+    results["data"] = {"fi": {"n": 40, "rows": rows}}
+    results["concepts"] = {"True": [found, found | {"detector": 0.25}], "False": [found | {"detector": 0.0625}]}
+    page = report.as_markdown(results)
+    assert "--seeds 0 1 --only full`" in page and "| ACIEC | 2 | 1.000 ± 0.000 |" in page
+    assert "soft CE minus ACIEC" in page and "on the 24 test pictures" in page
+    assert "| detector, hierarchical loss | 0.375 |" in page and "| detector, flat loss | 0.062 |" in page
+    assert "| most frequent concepts | 0.125 |" in page and "untrained" not in page
+    assert page.endswith("Machine: cores: 2.\n")
+    results["concepts"] = {"True": [found], "False": []}
+    assert "flat" not in report.as_markdown(results)
+    results["concepts"] = {"True": [{}], "False": []}
+    assert "No test picture has concepts." in report.as_markdown(results)
+
+
 def test_presets_read_what_people_wrote_about_the_pictures(script: Any, pictures: list[Path]) -> None:
     told = script("presets").human_captions(pictures[:3])
     assert len(set(told)) == 3 and all(len(text.split()) > 3 for text in told)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`ticking(module)` makes its clock one that only its `pass_time(seconds)` moves."""
+
+    def use(module: Any) -> Any:
+        now = [0.0]
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+        return lambda seconds: now.__setitem__(0, now[0] + seconds)
+
+    return use
+
+
+def test_a_stage_within_another_one_counts_once(script: Any, ticking: Any) -> None:
+    speed = script("aciec_speed")
+    pass_time, watch = ticking(speed), speed.Stopwatch()
+    inner = watch.around(lambda seconds: pass_time(seconds), "inner")
+    outer = watch.around(lambda: (pass_time(1), inner(2), inner(3), pass_time(4)), "outer")
+    outer()
+    assert watch.lap() == {"inner": [2, 3], "outer": [5]} and watch.lap() == {}
+    whole = watch.around(lambda: (pass_time(1), inner(2)), "whole", whole=True)
+    watch.around(whole, "around")()
+    assert watch.lap() == {"whole": [3], "around": [0]}
+
+
+def test_a_failed_step_leaves_the_watch_as_it_was(script: Any, ticking: Any) -> None:
+    speed = script("aciec_speed")
+    pass_time, watch = ticking(speed), speed.Stopwatch()
+
+    def fail() -> None:
+        pass_time(7)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        watch.around(fail, "failing", whole=True)()
+    watch.around(lambda: pass_time(2), "fine")()
+    assert watch.lap() == {"fine": [2]}
+
+
+def test_text_in_an_image_makes_reading_another_stage(script: Any, ticking: Any) -> None:
+    speed = script("aciec_speed")
+    pass_time, watch = ticking(speed), speed.Stopwatch()
+
+    def read(lines: int) -> list[tuple[str, ...]]:
+        pass_time(1 + lines)
+        return [("line",) * lines]
+
+    for lines in (0, 2, 0):
+        watch.around(read, speed.reading_stage)(lines)
+    assert watch.lap() == {"no_text": [1, 1], "text": [3]}
+
+
+def test_shares_are_of_all_time_and_reading_is_told_per_image(script: Any) -> None:
+    laps = [{"vision": [0.2], "no_text": [0.1], "text": [0.7]}, {"vision": [0.4], "no_text": [0.3, 0.3]}]
+    found = script("aciec_speed").stage_figures(laps, 2)
+    assert sum(stage["share"] for stage in found["stages"].values()) == pytest.approx(1)
+    assert found["stages"]["vision"] == {"share": 0.3, "median_ms": 150, "p95_ms": pytest.approx(195)}
+    assert found["stages"]["no_text"]["median_ms"] == 300 and found["stages"]["text"]["median_ms"] == 700
+    assert found["image_ms"]["median_ms"] == 500 and "regions" not in found["stages"]
+
+
+def test_only_photographs_without_text_are_held_to_the_limit(script: Any) -> None:
+    speed = script("aciec_speed")
+    rows = [{"text": False, "reading": 0.04, "extra": value} for value in (0.05, 0.055, 0.06, 0.09)]
+    found = speed.look_figures([*rows, {"text": True, "reading": 0.3, "extra": 0.3}], 60.0)
+    assert (found["photographs"], found["no_text"]["photographs"], found["text"]["photographs"]) == (5, 4, 1)
+    assert found["no_text"]["reading"]["within_limit"] == 1 and found["no_text"]["extra"]["within_limit"] == 0.75
+    assert found["no_text"]["extra"]["max_ms"] == 90
+    page = "\n".join(script("aciec_speed_report").look_lines({"photographs": found | {"unreadable": 2}}))
+    assert "| 75.0% |" in page and "2 could not be opened" in page
+    none = speed.look_figures(rows[:0], 60.0)
+    assert none["no_text"] == {"photographs": 0}

@@ -21,6 +21,8 @@ STRENGTHS = (
     (0.07, "faint"),
 )
 MOST_FEELINGS = 3
+# Labels that are no nouns.
+_ADJECTIVES = ("neutral", "positive", "negative")
 NO_FEELING = "no clear feeling"
 
 
@@ -41,7 +43,7 @@ def feeling_words(labels: Sequence[str], probabilities: Sequence[float], most: i
         word = next((word for least, word in STRENGTHS if probabilities[index] >= least), None)
         name = plain_name(labels[index]).lower()
         if word is not None and name:
-            told.append(f"{word} {name}")
+            told.append(f"{word} {name} feelings" if name in _ADJECTIVES else f"{word} {name}")
     if len(told) < 2:
         return "".join(told) or NO_FEELING
     return f"{', '.join(told[:-1])} and {told[-1]}"

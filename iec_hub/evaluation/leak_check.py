@@ -24,9 +24,10 @@ _FURTHER_STEMS = ("angr", "boring", "bored", "ecstat", "griev", "happi", "happy"
 # Words that begin like an emotion and are none.
 _ORDINARY = ("admiral", "amazon", "contenti", "contents")
 _BEFORE = ("dis", "en", "mis", "out", "over", "un")
-# Of a short word its own forms alone: "sadder" and "saddened", but neither "saddle" nor "joint".
+# Of a short word its own forms alone, "sadder" and "saddened", neither "saddle" nor "joint". They are put behind each
+# other, so no form may be made of others: that would take forever on a hostile text.
 _FORMS = (
-    *("s", "d", "ed", "en", "er", "est", "ing", "ings", "ly"),
+    *("s", "d", "ed", "en", "er", "est", "ing", "ly"),
     *("ness", "ful", "less", "ment", "ous", "some", "struck"),
 )
 _FUNCTION_WORDS = {"a", "an", "and", "for", "in", "of", "on", "or", "the", "to", "with"}

@@ -173,7 +173,7 @@ def _fit_concepts(run: Run, start: ModelArguments) -> dict[str, LinearProbe]:
         return {}
     listed, encoder = run.lists[0], SentenceEncoder(run.data.sentence_encoder)
     vocabulary = model.config.vocabulary
-    own = [vocabulary.find(versions[0].concepts) for versions in listed.versions]
+    own = listed.concepts
     vocabulary = vocabulary.learned(own, listed.distributions.numpy(), listed.emotion_model)
     model.config.set_vocabulary(vocabulary)
     levels = concepts.ConceptLevels(vocabulary, listed.emotion_model)

@@ -283,7 +283,7 @@ def freeze_parts(model: AciecForImageEmotion, freeze: Sequence[str]) -> None:
     The word embeddings stay as they are: concepts are placed by them, and few texts would only unlearn rare words.
     """
     model.requires_grad_(False)
-    model.classifier.requires_grad_(True)
+    model.emotion_classifier.requires_grad_(True)
     if "language" not in freeze:
         model.text_encoder.requires_grad_(True)
         model.text_encoder.get_input_embeddings().requires_grad_(False)

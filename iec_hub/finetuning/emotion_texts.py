@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812  the field's name for it
 from torch.utils.data import Dataset, Sampler
 from transformers import BatchFeature, PreTrainedModel
 
-from iec_hub.affect.concepts import ConceptVocabulary
+from iec_hub.affect.concepts import POLARITIES, ConceptVocabulary
 from iec_hub.emotions import EmotionModel, map_distribution
 from iec_hub.errors import EmotionMappingError
 from iec_hub.finetuning.teaching import read_emotion_texts
@@ -33,6 +34,7 @@ class TextSource:
         versions: per text its wordings, of which one is read at a time.
         distributions: `(texts, labels)`, what the texts evoke.
         quotable: whether a text may stand inside an image.
+        concepts: of lists, per text all of its concepts; a wording tells some of them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TextSource:
     versions: Sequence[Sequence[TextParts]]
     distributions: torch.Tensor
     quotable: bool = False
+    concepts: Sequence[Sequence[int]] = ()
 
     def __len__(self) -> int:
         return len(self.versions)
@@ -54,7 +57,7 @@ def concept_lists(
         path: see [`read_emotion_texts`].
     """
     columns, distributions = read_emotion_texts(path, emotion_model)
-    versions, kept = [], []
+    versions, kept, listed = [], [], []
     for number, row in enumerate(zip(*columns, strict=True)):
         found = [vocabulary.find(text) for text in row]
         places = max(found, key=len)
@@ -69,7 +72,8 @@ def concept_lists(
             wordings.append(TextParts(names, f"A photo of {said}." if said and version else ""))
         versions.append(wordings)
         kept.append(number)
-    return TextSource("", emotion_model, versions, distributions[kept]) if kept else None
+        listed.append(places)
+    return TextSource("", emotion_model, versions, distributions[kept], concepts=listed) if kept else None
 
 
 def comments(path: Path, emotion_model: EmotionModel) -> TextSource:
@@ -84,19 +88,16 @@ def comments(path: Path, emotion_model: EmotionModel) -> TextSource:
 
 
 def told_in(source: TextSource, target: EmotionModel, prior: torch.Tensor) -> TextSource | None:
-    """The same texts with their emotions in another emotion model, where the other one can be mapped to theirs.
+    """The same texts with their emotions in another emotion model, as far as theirs has a counterpart there.
 
-    An emotion is shared out among those that map to it as the other data set has them ("joy" among amusement,
-    contentment and excitement); texts whose emotion nothing maps to are left out.
+    An emotion is shared out among those that map to it, as frequent as the other data set has them. Emotions without a
+    counterpart are matched by polarity: "joy" is shared among amusement, awe, contentment and excitement. Texts whose
+    emotion nothing corresponds to are left out.
 
     Args:
         prior: `(labels of target,)`, how frequent each is.
     """
-    try:
-        mapped = map_distribution(np.eye(len(target)), target, source.emotion_model)
-    except EmotionMappingError:
-        return None
-    joint = torch.tensor(mapped).float() * prior[:, None]
+    joint = torch.tensor(_counterparts(source.emotion_model, target)).float() * prior[:, None]
     shares = joint / joint.sum(0, keepdim=True).clamp_min(1e-9)
     told = source.distributions @ shares.T
     kept = (told.sum(1) > 0.5).nonzero()[:, 0].tolist()
@@ -104,6 +105,19 @@ def told_in(source: TextSource, target: EmotionModel, prior: torch.Tensor) -> Te
         return None
     rows = told[kept] / told[kept].sum(1, keepdim=True)
     return TextSource("", target, [source.versions[i] for i in kept], rows, source.quotable)
+
+
+def _counterparts(source: EmotionModel, target: EmotionModel) -> np.ndarray:
+    """Which labels of `source` each label of `target` is, `(labels of target, labels of source)`."""
+    mapped = np.zeros((len(target), len(source)))
+    for row, label in zip(mapped, np.eye(len(target)), strict=True):
+        with suppress(EmotionMappingError):  # the source has no word for it
+            row[:] = map_distribution(label, target, source)
+    free = mapped.sum(0) == 0
+    for row, polarity in zip(mapped, target.polarities, strict=True):
+        if not row.any() and polarity in POLARITIES:
+            row[:] = free & (np.array(source.polarities) == polarity)
+    return mapped
 
 
 @dataclass
@@ -132,6 +146,7 @@ class EmotionTexts(Dataset):
     epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.texts = [source for source in self.texts if len(source)]
         self._images = [(source, i) for source in self.images for i in range(len(source))]
         self._quotes = {
             model: [source for source in self.texts if source.quotable and source.emotion_model.labels == model]

@@ -100,6 +100,7 @@ _STEP_NAMES = {
     "facial_expression": "Faces",
     "human_action": "Actions",
     "embedded_text": "Text in the picture",
+    "concepts": "Concepts",
     "overall": "Whole picture",
     "whole": "Whole picture",
 }

@@ -33,7 +33,7 @@ WITHOUT_GRADIENT = r"attention\.self\.key\.bias$|^concept_detector\.|^reasoner\.
 class AciecTests(SharedModelTests):
     model_class, config_class, processor_class = AciecForImageEmotion, AciecConfig, AciecProcessor
     without_gradient = WITHOUT_GRADIENT
-    head = r"^(classifier|reasoner\.feelings\.\w+)\."
+    head = r"^(emotion_classifier|reasoner\.feelings\.\w+)\."
     test_the_vision_tower_trains_too = None  # not by the decision, which is made from words: see below
 
     def inputs(self, rows: slice = slice(None)) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def nn_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 class TestBertOverClip(AciecTests):
     missing = {
-        r"^classifier\.bias$": 0.0,
+        r"^emotion_classifier\.bias$": 0.0,
         r"^concept_detector\.embeddings$": None,
         r"^concept_detector\.prior$": 0.0,
         r"^concept_detector\.scale$": 20.0,

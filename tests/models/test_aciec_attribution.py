@@ -35,10 +35,10 @@ def planted(kind: str, **weights: float) -> tuple[AciecForImageEmotion, AciecPro
             token = processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"][-1]
             embeddings.word_embeddings.weight[token, 2 * place] = 1.0
             embeddings.word_embeddings.weight[token, 2 * place + 1] = -1.0
-            model.classifier.weight[:, 2 * place] = torch.tensor([weight, 0.0])
-        model.classifier.weight[:, 2 * len(weights) :] = 0
-        model.classifier.weight[:, 1::2] = 0
-        model.classifier.bias.copy_(torch.tensor([3.0, 0.0]))
+            model.emotion_classifier.weight[:, 2 * place] = torch.tensor([weight, 0.0])
+        model.emotion_classifier.weight[:, 2 * len(weights) :] = 0
+        model.emotion_classifier.weight[:, 1::2] = 0
+        model.emotion_classifier.bias.copy_(torch.tensor([3.0, 0.0]))
     return model, processor
 
 

@@ -145,7 +145,7 @@ def test_presets_have_the_published_sizes(name: str, vision: int, encoder: int) 
         model = AciecForImageEmotion.from_preset(name, pretrained=False, emotion_models=["ekman6"])
     assert sum(parameter.numel() for parameter in model.vision_model.parameters()) == vision
     assert sum(parameter.numel() for parameter in model.text_encoder.parameters()) == encoder
-    assert len(model.concept_detector.embeddings) == 2089 and model.classifier.out_features == 6
+    assert len(model.concept_detector.embeddings) == 2089 and model.emotion_classifier.out_features == 6
     assert next(model.parameters()).is_meta and model.config.reasoner and not model.looks_at_images
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for target, part in (("language", "text_encoder."), ("vision", "vision_model.")):
@@ -336,7 +336,7 @@ def test_a_new_classifier_keeps_the_columns_that_are_still_asked_for() -> None:
     model.set_emotion_models(["plutchik8", "ekman7"])
     processor.adopt(model.config)
     assert model.config.temperatures == {"ekman7": 3.0} and list(model.config.label_columns) == ["plutchik8", "ekman7"]
-    heads = {"classifier": model.classifier} | {
+    heads = {"emotion_classifier": model.emotion_classifier} | {
         f"reasoner.feelings.{n}": m for n, m in model.reasoner.feelings.items()
     }
     assert len(heads) == 7

@@ -42,7 +42,7 @@ from iec_hub.models.image_emotion import (
 # Attention and feed-forward layers of BERT-like encoders, and of the common vision towers.
 _LANGUAGE_LAYER = r"(query|key|value|dense|q_lin|k_lin|v_lin|out_lin|lin1|lin2)"
 _VISION_LAYER = (
-    r"(q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|qkv|projection|fc1|fc2|up_proj|down_proj|pwconv1|pwconv2|"
+    r"(q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|qkv|attention\.projection|fc1|fc2|up_proj|down_proj|pwconv1|pwconv2|"
     r"expand_conv|project_conv)"
 )
 
@@ -52,7 +52,7 @@ class AciecOutput(ImageEmotionOutput):
     """Output of ACIEC.
 
     Attributes:
-        text_embedding: `(batch, width)`, the mean of the text's hidden states, which `classifier` reads.
+        text_embedding: `(batch, width)`, the mean of the text's hidden states, which `emotion_classifier` reads.
     """
 
     text_embedding: torch.Tensor | None = None
@@ -71,8 +71,9 @@ class AciecForImageEmotion(ImageEmotionModel):
     config_class = AciecConfig
     base_model_prefix = "aciec"
     _no_split_modules = ["ConceptDetector", "AttributeReasoner"]  # the backbones' own are collected from them
-    _keep_in_fp32_modules = ["concept_detector", "reasoner", "classifier", "feature_norm"]
-    modules_to_save = ("classifier", "concept_detector.projection")
+    _keep_in_fp32_modules = ["concept_detector", "reasoner", "emotion_classifier", "feature_norm"]
+    # A name of its own: PEFT goes by how names end, and the observer has a classifier too.
+    modules_to_save = ("emotion_classifier",)
     reads_embedded_text = True
     lora_targets = {
         "language": rf"^text_encoder\.(encoder|transformer)\..*\.{_LANGUAGE_LAYER}$",
@@ -91,7 +92,7 @@ class AciecForImageEmotion(ImageEmotionModel):
         labels = sum(len(model) for model in config.trained_emotion_models.values())
         self.reasoner = AttributeReasoner(config, pooled_size, labels)
         self.classifier_dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.text_config.hidden_size, labels)
+        self.emotion_classifier = nn.Linear(config.text_config.hidden_size, labels)
         self._external_reasoner: Reasoner | None = None
         self.post_init()
 
@@ -169,7 +170,7 @@ class AciecForImageEmotion(ImageEmotionModel):
         same = [name for name, model in now.items() if name in known and before[name].labels == model.labels]
         self.config.temperatures = {name: value for name, value in self.config.temperatures.items() if name in same}
         labels, kept = sum(map(len, now.values())), [(columns[name], known[name]) for name in same]
-        self.classifier = renewed_head(self.classifier, labels, kept, self.config.initializer_range)
+        self.emotion_classifier = renewed_head(self.emotion_classifier, labels, kept, self.config.initializer_range)
         for name, layer in list(self.reasoner.feelings.items()):
             self.reasoner.feelings[name] = renewed_head(layer, labels, kept, self.config.initializer_range)
 
@@ -264,9 +265,9 @@ class AciecForImageEmotion(ImageEmotionModel):
             )
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         hidden = self.text_encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
-        weights = mask[..., None].to(hidden.device, self.classifier.weight.dtype)
+        weights = mask[..., None].to(hidden.device, self.emotion_classifier.weight.dtype)
         embedding = (hidden.to(weights) * weights).sum(1) / weights.sum(1).clamp_min(1)
-        logits = self.classifier(self.classifier_dropout(embedding))
+        logits = self.emotion_classifier(self.classifier_dropout(embedding))
         if candidate_ids is not None:
             logits = logits[:, candidate_ids]
         if candidate_mask is not None:

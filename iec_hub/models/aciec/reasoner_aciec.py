@@ -178,13 +178,13 @@ def reason(
 
 
 def _on_scale(value: float | None, low: tuple[str, float, float], high: tuple[str, float, float], noun: str) -> str:
-    """ "very dark light", "ordinary colours"; empty where the value is not known."""
+    """ "very dark light"; empty where the value is not known, or nothing special."""
     if value is None:
         return ""
     for (word, notable, extreme), sign in ((low, -1), (high, 1)):
         if sign * value >= sign * notable:
             return f"{'very ' if sign * value >= sign * extreme else ''}{word} {noun}"
-    return f"ordinary {noun}"
+    return ""
 
 
 def _scene(found: ImageAttributes) -> str:
@@ -194,7 +194,7 @@ def _scene(found: ImageAttributes) -> str:
     action = action_phrase(found.human_action.label) if found.human_action else None
     if action:
         words.append(" ".join(part for part in action if part))
-    return " with ".join(words) or "a place that is not recognised"
+    return " with ".join(words) or "an unnamed place"
 
 
 def _objects(found: ImageAttributes) -> str:
@@ -202,7 +202,7 @@ def _objects(found: ImageAttributes) -> str:
     face = expression_word(found.facial_expression.label) if found.facial_expression else ""
     if face:
         names.append(f"a {face} face")
-    return ", ".join(dict.fromkeys(names)) or "nothing that is recognised"
+    return ", ".join(dict.fromkeys(names)) or "unnamed things"
 
 
 def _guessed(name: str, source: str) -> str:
