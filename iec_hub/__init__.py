@@ -27,6 +27,7 @@ _EXPORTS = {
     "EscnetProcessor": "iec_hub.models",
     "IecHubError": "iec_hub.errors",
     "ImageEmotionClassificationPipeline": "iec_hub.pipeline",
+    "TextParts": "iec_hub.models.aciec",
     "UgrieConfig": "iec_hub.models",
     "UgrieForImageEmotion": "iec_hub.models",
     "UgrieProcessor": "iec_hub.models",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         UgrieForImageEmotion,
         UgrieProcessor,
     )
+    from iec_hub.models.aciec import TextParts
     from iec_hub.pipeline import ImageEmotionClassificationPipeline
     from iec_hub.prediction import EmotionPrediction
     from iec_hub.predictor import EmotionPredictor

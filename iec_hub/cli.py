@@ -49,6 +49,9 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     emotions.add_argument("--emotion-model", metavar="NAME", help="such as mikels8, ekman7, plutchik8 or sentiment2")
     emotions.add_argument("--labels", type=_labels, metavar="A,B,C", help="own labels instead, separated by commas")
     group.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="images at once (default 32)")
+    group.add_argument(
+        "--no-read-text", dest="read_text", action="store_false", help="leave text in pictures unread (aciec; faster)"
+    )
     group.add_argument("--device", help="such as cpu or cuda:0; left out: the GPU where there is one")
 
 

@@ -28,8 +28,8 @@ class ImageEmotionClassificationPipeline(Pipeline):
         >>> classify("photo.jpg", emotion_model="ekman7")
         {'emotion': 'joy', 'confidence': 0.61, ...}
 
-    Call arguments: `emotion_model`, `labels`, `evidence` and `batch_size` as in [`EmotionPredictor.predict`]; given to
-    `pipeline(...)` they hold for every call. `captions`, for methods that read them, are ready captions in place of
+    Call arguments: `emotion_model`, `labels`, `evidence`, `read_text` and `batch_size` as in
+    [`EmotionPredictor.predict`]; given to `pipeline(...)` they hold for every call. `captions`, for methods that read them, are ready captions in place of
     the model's own: a text for one image, one text (or `None`: the model writes it) per image for a list or a stream.
 
     One image gives one dictionary, [`EmotionPrediction.to_dict`], a list gives a list, and a generator or data set is
@@ -58,8 +58,10 @@ class ImageEmotionClassificationPipeline(Pipeline):
         labels: Sequence[str] | None = None,
         evidence: bool | None = None,
         captions: str | Iterable[str | None] | None = None,
+        read_text: bool | None = None,
     ) -> tuple[dict, dict, dict]:
         forward = {"emotion_model": emotion_model, "labels": labels, "evidence": evidence, "captions": captions}
+        forward["read_text"] = read_text
         return {}, {name: value for name, value in forward.items() if value is not None}, {}
 
     def __call__(

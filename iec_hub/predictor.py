@@ -265,6 +265,7 @@ class EmotionPredictor:
         labels: Sequence[str] | None = None,
         evidence: bool = False,
         batch_size: int = 32,
+        read_text: bool = True,
     ) -> Iterator[FilePrediction]:
         """Predictions for files, in order, each as soon as its batch is done; a bad file yields its error.
 
@@ -272,14 +273,14 @@ class EmotionPredictor:
 
         Args:
             paths: files, or anything else that [`open_image`] takes; read to its end at once.
-            emotion_model, labels, evidence, batch_size: as in :meth:`predict`.
+            emotion_model, labels, evidence, batch_size, read_text: as in :meth:`predict`.
 
         Raises:
             DataError: at once, if the emotion model or the labels cannot be used.
         """
         target = self._checked_target(emotion_model, labels, batch_size)
         files = [Path(path) if isinstance(path, str) else path for path in _as_list(paths)]
-        return self._predict_stream(files, target, evidence, batch_size)
+        return self._predict_stream(files, target, evidence, batch_size, read_text)
 
     def _checked_target(
         self, emotion_model: str | EmotionModel | None, labels: Sequence[str] | None, batch_size: int
@@ -299,16 +300,16 @@ class EmotionPredictor:
         return [None if text is None else joined_text([text]) for text in captions]
 
     def _predict_stream(
-        self, files: list[Any], target: EmotionModel, evidence: bool, batch_size: int
+        self, files: list[Any], target: EmotionModel, evidence: bool, batch_size: int, read_text: bool
     ) -> Iterator[FilePrediction]:
         batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
         pool = ThreadPoolExecutor(READ_AHEAD_THREADS, thread_name_prefix="iec-hub-read")
         try:
-            pending = [pool.submit(self._open_or_error, file) for file in batches[0]] if batches else []
+            pending = [pool.submit(self._open_or_error, file, read_text) for file in batches[0]] if batches else []
             for number, batch in enumerate(batches):
                 opened = [job.result() for job in pending]
                 following = batches[number + 1] if number + 1 < len(batches) else []
-                pending = [pool.submit(self._open_or_error, file) for file in following]
+                pending = [pool.submit(self._open_or_error, file, read_text) for file in following]
                 good = [image for image in opened if not isinstance(image, str)]
                 predictions = iter(self._predict_resilient(good, target, evidence))
                 for file, image in zip(batch, opened, strict=True):
@@ -334,9 +335,9 @@ class EmotionPredictor:
             larger.thumbnail((REASONER_SIDE, REASONER_SIDE))
         return _Opened(reduced_image(image, self.processor.image_processor, DECODE_SIDE), found, larger)
 
-    def _open_or_error(self, source: Any) -> _Opened | str:
+    def _open_or_error(self, source: Any, read_text: bool = True) -> _Opened | str:
         try:
-            return self._open(source)
+            return self._open(source, read_text)
         except IecHubError as error:
             return str(error)
         except Exception as error:  # a decoder's own bug must not end the batch

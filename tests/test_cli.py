@@ -285,13 +285,13 @@ class TestTables:
             concepts=(ScoredText("stormy sea", 0.9), ScoredText("dark sky", 0.4)),
             embedded_text=(EmbeddedText("@import", 0.9),),
         )
-        assert texts_of(prediction) == ("stormy sea; dark sky", "=HYPERLINK(1); second\nline", "@import")
+        assert texts_of(prediction) == ("stormy sea; dark sky", "=HYPERLINK(1) second\nline", "@import")
         file = io.StringIO(newline="")
         CsvTable(file, prediction.labels).write(FilePrediction(Path("x.jpg"), prediction))
         header, row = csv.reader(io.StringIO(file.getvalue(), newline=""))
         assert header[3:5] == ["'=calm", "tense"]
         assert row[:6] == ["x.jpg", "'=calm", "0.750000", "0.750000", "0.250000", "false"]
-        assert row[6:] == ["stormy sea; dark sky", r"'=HYPERLINK(1); second\nline", "'@import", ""]
+        assert row[6:] == ["stormy sea; dark sky", r"'=HYPERLINK(1) second\nline", "'@import", ""]
 
     @staticmethod
     def captioned(caption: str, regions: np.ndarray | None = None) -> FilePrediction:

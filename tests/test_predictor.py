@@ -164,11 +164,11 @@ def test_next_batch_is_read_while_the_model_works(predictor, pictures, monkeypat
     read_ahead = threading.Event()
     open_one, whole = predictor._open, predictor._predict_batch
 
-    def opening(source):
+    def opening(source, read_text):
         opened.append(source)
         if source == pictures[2]:
             read_ahead.set()
-        return open_one(source)
+        return open_one(source, read_text)
 
     def working(images, target, evidence):
         assert read_ahead.wait(20), "the second batch has to be read before the first is predicted"

@@ -46,7 +46,10 @@ def load_predictor(arguments: Namespace) -> EmotionPredictor:
     """
     from iec_hub.predictor import EmotionPredictor
 
-    return EmotionPredictor.from_pretrained(arguments.model, method=arguments.method, device=arguments.device)
+    predictor = EmotionPredictor.from_pretrained(arguments.model, method=arguments.method, device=arguments.device)
+    if not arguments.read_text:
+        predictor.text_reader = None
+    return predictor
 
 
 def with_progress(items: Iterable[Any], total: int) -> Iterable[Any]:

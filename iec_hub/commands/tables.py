@@ -63,8 +63,8 @@ def open_table(output: Path | None, labels: Sequence[str], files: Sequence[Path]
 class CsvTable:
     """`file, emotion, confidence, <one per label>, uncertain, concepts, caption, embedded_text, error`.
 
-    Several concepts, captions or pieces of embedded text stand in one cell, separated by a semicolon and a space;
-    the concepts best first and without their scores. A name of a concept holds no semicolon, so that
+    Several concepts or pieces of embedded text stand in one cell, separated by a semicolon and a space, captions one
+    after the other; the concepts best first and without their scores. A name of a concept holds no semicolon, so that
     ``cell.split("; ")`` gives the list back. Embedded text ends in "..." after `LONGEST_EMBEDDED_TEXT` characters.
     """
 
@@ -143,7 +143,7 @@ def texts_of(prediction: EmotionPrediction) -> tuple[str, str, str]:
     See :class:`CsvTable` for how several are joined, and how long the last one is at most.
     """
     concepts = "; ".join(concept.text.replace(";", ",") for concept in prediction.concepts or ())
-    caption = "; ".join(prediction.captions or ()) or prediction.template or ""
+    caption = " ".join(prediction.captions or ()) or prediction.template or ""
     written = "; ".join(text.text for text in prediction.embedded_text or ())
     if len(written) > LONGEST_EMBEDDED_TEXT:
         written = f"{written[: LONGEST_EMBEDDED_TEXT - 3].rstrip()}..."
