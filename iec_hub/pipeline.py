@@ -29,13 +29,16 @@ class ImageEmotionClassificationPipeline(Pipeline):
         {'emotion': 'joy', 'confidence': 0.61, ...}
 
     Call arguments: `emotion_model`, `labels`, `evidence`, `read_text` and `batch_size` as in
-    [`EmotionPredictor.predict`]; given to `pipeline(...)` they hold for every call. `captions`, for methods that read them, are ready captions in place of
-    the model's own: a text for one image, one text (or `None`: the model writes it) per image for a list or a stream.
+    [`EmotionPredictor.predict`]; given to `pipeline(...)` they hold for every call. `captions`, for methods that read
+    them, are ready captions in place of the model's own: a text for one image, one text (or `None`: the model writes
+    it) per image for a list or a stream.
 
     One image gives one dictionary, [`EmotionPrediction.to_dict`], a list gives a list, and a generator or data set is
     read as its dictionaries are asked for. What a method says is in it, else `None`: `captions`, `attributes` (what
-    was seen, each with its confidence and source) and, under `evidence`, `regions` and `caption_words` (each with
-    its place in the first caption, its salience and, where evidence was asked for, its own regions).
+    was seen, each with its confidence and source), `concepts` with scores, `reasoning` (attribute, observation and
+    feeling), `embedded_text` with boxes and, under `evidence`, `regions`, `words` (which words decided, with their
+    shares) and `caption_words` (each with its place in the first caption, its salience and, where evidence was asked
+    for, its own regions).
     """
 
     _load_processor = True

@@ -114,11 +114,7 @@ class EmotionPredictor:
         if method is not None and method not in METHODS:
             raise CheckpointError(f"There is no method {method!r}; use one of {', '.join(METHODS)}.")
         if model is None:
-            model = BUNDLED_CHECKPOINTS.get(method or "ugrie")
-            if model is None:
-                raise CheckpointError(
-                    f"No checkpoint of {method} ships with this version; give one with its id or path."
-                )
+            model = BUNDLED_CHECKPOINTS[method or "ugrie"]
         name = str(model)
         path = checkpoint_path(name)
         device = usable_device(device)

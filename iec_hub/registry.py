@@ -7,7 +7,7 @@ from pathlib import Path
 METHODS = ("ugrie", "escnet", "aciec")
 
 # Method to the name of the checkpoint that ships with the package.
-BUNDLED_CHECKPOINTS = {"ugrie": "ugrie-mini", "escnet": "escnet-mini"}
+BUNDLED_CHECKPOINTS = {"ugrie": "ugrie-mini", "escnet": "escnet-mini", "aciec": "aciec-mini"}
 
 _CHECKPOINTS = Path(__file__).parent / "checkpoints"
 

@@ -276,7 +276,6 @@ class TestLoading:
         assert "could not be loaded" in self.refused("nobody/nothing")
         assert "could not be loaded" in self.refused(tmp_path)
         assert "no method 'escnett'" in self.refused(method="escnett")
-        assert "No checkpoint of aciec" in self.refused(method="aciec")
 
     def test_wrong_method_and_device(self, tiny_ugrie_dir):
         assert "not of escnet" in self.refused(tiny_ugrie_dir, method="escnet")

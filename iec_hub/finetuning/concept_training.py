@@ -293,7 +293,7 @@ def calibrate_concepts(detector: ConceptDetector, logits: torch.Tensor, has_conc
 
 
 @torch.no_grad()
-def fit_word_map(detector: ConceptDetector, words: torch.Tensor, ridge: float = 1.0) -> None:
+def fit_word_map(detector: ConceptDetector, words: torch.Tensor, ridge: float = 0.05) -> None:
     """Fit the map that places new concepts by their words.
 
     Args:
