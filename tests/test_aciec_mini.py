@@ -1,13 +1,17 @@
 """The bundled ACIEC as a user meets it: real pictures, words drawn into them, and hostile words."""
 
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from transformers import pipeline
 
 from iec_hub import EmotionPredictor, TextParts
 from iec_hub.affect.embedded_text import default_text_reader
 from iec_hub.affect.feelings import STRENGTHS
+from iec_hub.cli import main
+from iec_hub.registry import checkpoint_path
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "iec_hub" / "space" / "examples").glob("*.jpg"))
 
@@ -98,3 +102,17 @@ def test_new_concepts_are_found_without_training() -> None:
     pictures = [path for path in EXAMPLES if path.stem in shown]
     best = [prediction.concepts[0].text for prediction in predictor.predict(pictures)]
     assert sum(shown[path.stem] == name for path, name in zip(pictures, best, strict=True)) >= 5, best
+
+
+def test_reading_can_be_switched_off_everywhere(tmp_path: Path) -> None:
+    with_words(EXAMPLES[0], "never trust a quiet sea").save(tmp_path / "quote.png")
+    read = {}
+    for name, further in (("read", []), ("unread", ["--no-read-text"])):
+        table = tmp_path / f"{name}.jsonl"
+        line = ["predict", str(tmp_path / "quote.png"), "--method", "aciec", "--output", str(table)]
+        assert main([*line, *further]) == 0
+        read[name] = json.loads(table.read_text(encoding="utf-8"))["embedded_text"]
+    assert read["unread"] is None and "quiet sea" in " ".join(line["text"] for line in read["read"])
+    classify = pipeline("image-emotion-classification", model=checkpoint_path("aciec-mini"), device="cpu")
+    assert classify(str(tmp_path / "quote.png"), read_text=False)["embedded_text"] is None
+    assert classify(str(tmp_path / "quote.png"))["embedded_text"]
