@@ -153,8 +153,8 @@ def fit_feature_norms(model: EscnetForImageEmotion, features: Sequence[torch.Ten
             norm.fit(pooled)
 
 
-def light_and_colour(examples: Sequence[EmotionExample], processor: Any) -> tuple[list[float], list[float]]:
-    """Brightness and colourfulness of images, as a prediction measures them."""
+def light_and_colour(examples: Sequence[EmotionExample], processor: Any = None) -> tuple[list[float], list[float]]:
+    """Brightness and colourfulness of images; with a processor, of images as small as a prediction reads them."""
 
     def measured(example: EmotionExample) -> tuple[float, float]:
         image = example.open(max_side=DECODE_SIDE)
