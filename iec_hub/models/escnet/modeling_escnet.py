@@ -37,8 +37,8 @@ from iec_hub.models.image_emotion import (
 # Attention and feed-forward layers of BERT-like encoders and BLIP's decoder, and of the common vision towers.
 _LANGUAGE_LAYER = r"(query|key|value|q_proj|k_proj|v_proj|out_proj|dense|fc1|fc2|q_lin|k_lin|v_lin|out_lin|lin1|lin2)"
 _VISION_LAYER = (
-    r"(q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|qkv|attention\.projection|fc1|fc2|up_proj|down_proj|pwconv1|pwconv2|"
-    r"expand_conv|project_conv)"
+    r"(q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|qkv|(?:attention|self_attn)\.projection|fc1|fc2|"
+    r"up_proj|down_proj|pwconv1|pwconv2|expand_conv|project_conv)"
 )
 
 _PIXEL_ATTRIBUTES = ("brightness", "colorfulness")
