@@ -21,7 +21,7 @@ from iec_hub.finetuning import concept_training as concepts
 from iec_hub.finetuning.emotion_texts import EmotionTexts, KindSampler, Semantics, TextCollator, TextSource
 from iec_hub.finetuning.escnet_training import light_and_colour
 from iec_hub.finetuning.features import cached_features
-from iec_hub.finetuning.feeling_training import FOLDS, Opinion, SeenImages, folds
+from iec_hub.finetuning.feeling_training import FOLDS, Opinion, SeenImages, folds, text_feelings
 from iec_hub.finetuning.image_answers import kept_reasoning, kept_texts
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder, fit_alignment, place_images
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
@@ -353,8 +353,6 @@ def taught_by_texts(
     to_concepts: torch.Tensor, rows: concepts.DescribedConcepts, recipe: concepts.ConceptRecipe, labels: int
 ) -> LinearProbe | None:
     """What descriptions say about the space of concepts, where their emotions are known."""
-    from iec_hub.finetuning.feeling_training import text_feelings
-
     known = (rows.emotions >= 0).nonzero()[:, 0]
     if not len(known):
         return None
