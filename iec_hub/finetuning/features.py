@@ -66,7 +66,7 @@ def cached_features(
 ) -> torch.Tensor:
     """Pooled vision features `(views, images, width)`, float32, read from `cache` where they were computed before.
 
-    The key covers the vision weights, the preprocessing and every file's path, size and time of change.
+    The key covers the vision weights, the preprocessing and every file's content and place in its data set.
     """
     return cached_image_features(model, processor, examples, cache, views, description).pooled
 
@@ -153,9 +153,7 @@ def _fingerprint(model: ImageEmotionModel, processor: Any, examples: Sequence[Em
     digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     for example in examples:
         image = example.image
-        if isinstance(image, Path):
-            stat = image.stat()
-            digest.update(f"{image}|{stat.st_size}|{stat.st_mtime_ns}|{example.origin}".encode())
-        else:
-            digest.update(hashlib.sha256(example.open().tobytes()).digest())
+        # By content: a copied or freshly unpacked data set is the same one. The origin decides the crops.
+        content = image.read_bytes() if isinstance(image, Path) else example.open().tobytes()
+        digest.update(hashlib.sha256(content).digest() + example.origin.encode())
     return digest.hexdigest()[:32]
