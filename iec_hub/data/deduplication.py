@@ -1,6 +1,6 @@
 """Pictures that are there twice: found by perceptual hash, so that no test picture is also trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -81,7 +81,7 @@ def remove_duplicates(
             new = _first_copies(dataset, hashes, new, threshold, removed)
         kept = np.concatenate([kept, np.array(new, dtype=np.int64)])
     duplicates = [item for _, item in sorted(removed.items())]
-    skipped += [SkippedRow(item.example.origin, item.reason, item.example.split) for item in duplicates]
+    skipped += [SkippedRow(item.example.origin, item.reason, item.example.split, "duplicate") for item in duplicates]
     # A picture that cannot be opened has no hash; an example of text alone has none either, and stays.
     examples = [
         example
@@ -90,6 +90,38 @@ def remove_duplicates(
     ]
     cleaned = replace(dataset, examples=examples, skipped=[*dataset.skipped, *skipped], notes=list(dataset.notes))
     return cleaned, duplicates
+
+
+def near_duplicate_groups(
+    dataset: EmotionDataset, *, threshold: int = DUPLICATE_DISTANCE, workers: int = 8
+) -> list[list[int]]:
+    """Which examples show one picture: a chain of pairs whose hashes differ by at most `threshold` bits is one group.
+
+    Args:
+        threshold: Most bits, 0 to 64.
+        workers: Threads that open and hash images.
+
+    Returns:
+        Every index of the data set in one group; groups by their first index. What has no picture that can be
+        opened is a group of its own.
+    """
+    hashes, _ = _hashes(dataset, workers)
+    rows = np.array(sorted(hashes), dtype=np.int64)
+    array = _array(hashes, rows)
+    first = list(range(len(dataset)))
+
+    def root(index: int) -> int:
+        while first[index] != index:
+            first[index] = index = first[first[index]]
+        return index
+
+    for row, later, _ in _close_pairs(array, threshold):
+        one, other = root(int(rows[row])), root(int(rows[later]))
+        first[max(one, other)] = min(one, other)
+    groups: dict[int, list[int]] = {}
+    for index in range(len(dataset)):
+        groups.setdefault(root(index), []).append(index)
+    return list(groups.values())
 
 
 def _precedence(dataset: EmotionDataset, keep: str | Sequence[str]) -> list[str | None]:
@@ -117,7 +149,7 @@ def _hashes(dataset: EmotionDataset, workers: int) -> tuple[dict[int, int], list
         found = list(pool.map(of, dataset.examples))
     hashes = {index: value for index, value in enumerate(found) if isinstance(value, int)}
     skipped = [
-        SkippedRow(dataset[index].origin, value, dataset[index].split)
+        SkippedRow(dataset[index].origin, value, dataset[index].split, "image")
         for index, value in enumerate(found)
         if isinstance(value, str)
     ]
@@ -159,6 +191,17 @@ def _nearest(hashes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
     return nearest, distance
 
 
+def _close_pairs(array: np.ndarray, threshold: int) -> Iterator[tuple[int, int, int]]:
+    """Pairs of positions, the earlier one first, whose hashes differ by at most `threshold` bits, and by how many."""
+    step = max(1, _BLOCK // max(1, len(array)))
+    for start in range(0, len(array), step):
+        # Earlier rows were compared with all later ones already.
+        table = hamming_distances(array[start : start + step], array[start:])
+        for row, later in np.argwhere(table <= threshold).tolist():
+            if later > row:
+                yield start + row, start + later, int(table[row, later])
+
+
 def _first_copies(
     dataset: EmotionDataset,
     hashes: dict[int, int],
@@ -167,17 +210,9 @@ def _first_copies(
     removed: dict[int, RemovedDuplicate],
 ) -> list[int]:
     """The rows of one split that repeat no earlier one; the others go to `removed`."""
-    array = _array(hashes, np.array(rows, dtype=np.int64))
     gone = np.zeros(len(rows), dtype=bool)
-    step = max(1, _BLOCK // max(1, len(rows)))
-    for start in range(0, len(rows), step):
-        # Earlier rows were compared with all later ones already.
-        table = hamming_distances(array[start : start + step], array[start:])
-        for row, later in np.argwhere(table <= threshold).tolist():
-            first, column = start + row, start + later
-            if column > first and not gone[first] and not gone[column]:
-                gone[column] = True
-                removed[rows[column]] = RemovedDuplicate(
-                    dataset[rows[column]], dataset[rows[first]], int(table[row, later])
-                )
+    for first, column, bits in _close_pairs(_array(hashes, np.array(rows, dtype=np.int64)), threshold):
+        if not gone[first] and not gone[column]:
+            gone[column] = True
+            removed[rows[column]] = RemovedDuplicate(dataset[rows[column]], dataset[rows[first]], bits)
     return [row for row, is_gone in zip(rows, gone.tolist(), strict=True) if not is_gone]

@@ -5,7 +5,14 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from iec_hub.data.labels import emotion_model_for_labels, is_label, label_index, shown, shown_list
+from iec_hub.data.labels import (
+    emotion_model_for_labels,
+    is_label,
+    label_index,
+    shown,
+    shown_list,
+    unknown_label_kind,
+)
 from iec_hub.data.rows import file_inside
 from iec_hub.data.schema import SPLITS, EmotionDataset, EmotionExample, SkippedRow, is_split_name, split_name
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel
@@ -46,20 +53,27 @@ def unwrapped(folder: Path) -> Path:
 
 
 def class_folders(folder: Path) -> list[tuple[Path, str | None]]:
-    """The class folders with their split: `<label>/`, or `<split>/<label>/` where all folders are splits."""
+    """The class folders with their split: `<label>/`, or `<split>/<label>/` where some folder is a split."""
     folders = subfolders(folder)
-    if folders and all(is_split_name(path.name) for path in folders):
-        return [(label, split_name(split.name)) for split in folders for label in subfolders(split)]
+    splits = [path for path in folders if is_split_name(path.name)]
+    # Beside splits another folder ("annotations/") is no label; a label may be called "test" if it holds images.
+    if splits and (len(splits) == len(folders) or any(subfolders(path) for path in splits)):
+        return [(label, split_name(split.name)) for split in splits for label in subfolders(split)]
     return [(path, None) for path in folders]
 
 
-def load_class_folders(source: Path, emotion_model: EmotionModel | None, name: str) -> EmotionDataset:
+def load_class_folders(
+    source: Path, emotion_model: EmotionModel | None, name: str, fixed: bool = False
+) -> EmotionDataset:
     """Reads `<label>/*.jpg` or `<split>/<label>/*.jpg`; the folder's name is the label.
+
+    Args:
+        fixed: Read the labels of `emotion_model` alone; images of other folders are left out.
 
     Raises:
         DataError: If there are no class folders, or their names fit no emotion model.
     """
-    return _read_class_folders(source, emotion_model, name, {})
+    return _read_class_folders(source, emotion_model, name, {}, fixed)
 
 
 def load_fi(source: Path, emotion_model: EmotionModel | None, name: str) -> EmotionDataset:
@@ -80,7 +94,7 @@ def load_fi(source: Path, emotion_model: EmotionModel | None, name: str) -> Emot
 
 
 def _read_class_folders(
-    source: Path, wanted: EmotionModel | None, name: str, listed: dict[Path, str]
+    source: Path, wanted: EmotionModel | None, name: str, listed: dict[Path, str], fixed: bool = False
 ) -> EmotionDataset:
     root = unwrapped(source)
     found = [(folder, split, find_images([folder])) for folder, split in class_folders(root)]
@@ -91,22 +105,26 @@ def _read_class_folders(
     labels = {label: count for label, count in counts.items() if count}
     if not labels:
         raise DataError(
-            f"{shown(name)} has no images in class folders; expected <label>/*.jpg or <split>/<label>/*.jpg."
+            f"{shown(name)} has no images in class folders{_other_endings(root)}; expected <label>/*.jpg or "
+            "<split>/<label>/*.jpg, one folder per emotion."
         )
-    model = emotion_model_for_labels(labels, wanted, f"the folders of {name}")
+    model = emotion_model_for_labels(labels, wanted, f"the folders of {name}", name, fixed)
     empty = [label for label in counts if label not in labels]
     notes = [f"The folders {shown_list(empty)} have no images."] if empty else []
     examples: list[EmotionExample] = []
+    classes = {folder for folder, _, _ in found}
+    strays = [path for path in subfolders(root) if not is_split_name(path.name) and path not in classes]
+    loose = [p for folder in dict.fromkeys([root, *(f.parent for f in classes)]) for p in loose_images(folder)]
     skipped = [
-        SkippedRow(path.relative_to(source).as_posix(), "the image is in no class folder; move it into its label's.")
-        for folder in dict.fromkeys([root, *(folder.parent for folder, _, _ in found)])
-        for path in loose_images(folder)
+        SkippedRow(_relative(path, source), "the image is in no class folder; move it into its label's.")
+        for path in (*sorted(loose), *find_images(strays))
     ]
     for folder, split, images in found:
         try:
             distribution = model.distribution(model.labels[label_index(folder.name, model)])
         except DataError as error:
-            skipped += [SkippedRow(_relative(image, source), str(error), split) for image in images]
+            kind = unknown_label_kind(folder.name, model, fixed)
+            skipped += [SkippedRow(_relative(image, source), str(error), split, kind) for image in images]
             continue
         for image in images:
             origin = _relative(image, source)
@@ -115,6 +133,15 @@ def _read_class_folders(
             )
     dataset = EmotionDataset(examples, model, skipped, name, notes)
     return dataset if wanted is None or wanted == model else dataset.mapped_to(wanted)
+
+
+def _other_endings(root: Path) -> str:
+    """What the folders hold instead of images, where it is something: phones' .heic, or videos."""
+    endings = Counter(
+        path.suffix.lower() for folder in subfolders(root) for path in folder.rglob("*") if path.is_file()
+    )
+    endings.pop("", None)
+    return f", but {endings.total()} other files ({shown_list(dict(endings.most_common()), 3)})" if endings else ""
 
 
 def _relative(path: Path, source: Path) -> str:

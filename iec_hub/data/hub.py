@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iec_hub.data.columns import LABEL_COLUMNS, Columns
 from iec_hub.data.labels import shown, shown_list
-from iec_hub.data.rows import LABEL_COLUMNS, Columns, LabelSource, RowReader
+from iec_hub.data.rows import LabelSource, RowReader
 from iec_hub.data.schema import EmotionDataset, split_name
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError, ImageError
@@ -74,7 +75,7 @@ def is_hub_id(source: str) -> bool:
     return bool(_HUB_ID.match(source)) and ".." not in source
 
 
-def load_hub(source: Any, emotion_model: EmotionModel | None, name: str) -> EmotionDataset:
+def load_hub(source: Any, emotion_model: EmotionModel | None, name: str, fixed: bool = False) -> EmotionDataset:
     """Reads a `datasets` data set.
 
     It needs an image column, and labels: a ClassLabel or text column "emotion" or "label" (else the only
@@ -83,6 +84,7 @@ def load_hub(source: Any, emotion_model: EmotionModel | None, name: str) -> Emot
 
     Args:
         source: A Dataset or DatasetDict, a folder of `save_to_disk` or of parquet files, or an id on the Hub.
+        fixed: Read the labels of `emotion_model` alone; rows with others are left out.
 
     Raises:
         DataError: If `datasets` is not installed, the data set cannot be loaded, or a column is missing.
@@ -95,7 +97,10 @@ def load_hub(source: Any, emotion_model: EmotionModel | None, name: str) -> Emot
     columns = Columns.of([c for c in first.column_names if c != image_column])
     columns = Columns(columns.names, image_column, label_column or columns.label, columns.known)
     tables = [(split, part, list(_rows(part, image_column, label_column, class_names))) for split, part in parts]
-    labels = LabelSource.find(columns, [row for _, _, rows in tables for row in rows], emotion_model, name)
+    columns.check(name)
+    labels = LabelSource.find(
+        columns, [row for _, _, rows in tables for row in rows], emotion_model, name, name, fixed
+    )
     reader = RowReader(name, labels, columns)
     for split, part, rows in tables:
         images = _undecoded(part, image_column)
@@ -103,7 +108,7 @@ def load_hub(source: Any, emotion_model: EmotionModel | None, name: str) -> Emot
         for index, row in enumerate(rows):
             origin = f"{split or 'row'}:{index}"
             if index in missing:
-                reader.skip(origin, "the row has no picture; fill it in or remove the row.", split)
+                reader.skip(origin, "the row has no picture; fill it in or remove the row.", split, "file")
                 continue
             reader.add(row, DatasetImage(images, image_column, index), origin, split, id=origin)
     return reader.dataset()

@@ -2,15 +2,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iec_hub.data import emoset, folders, vote_tables
+from iec_hub.data.checks import check_own_labels
 from iec_hub.data.folders import class_folders, emotion_of_file, loose_images, split_list_files, subfolders, unwrapped
 from iec_hub.data.hub import is_datasets_object, is_hub_id, is_saved_dataset, load_hub
-from iec_hub.data.labels import is_label, shown
+from iec_hub.data.labels import is_label, label_index, own_emotion_model, shown, shown_list
 from iec_hub.data.schema import EmotionDataset, EmotionExample, SkippedRow
 from iec_hub.data.tabular import load_metadata, metadata_files
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel, EmotionModelLike, get_emotion_model
@@ -19,8 +21,7 @@ from iec_hub.errors import DataError, ImageError
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-_Loader = Callable[[Any, EmotionModel | None, str], EmotionDataset]
-_LOADERS: dict[str, _Loader] = {
+_LOADERS: dict[str, Callable[..., EmotionDataset]] = {
     "metadata": load_metadata,
     "datasets": load_hub,
     "emoset": emoset.load_emoset,
@@ -32,6 +33,8 @@ _LOADERS: dict[str, _Loader] = {
     "class_folders": folders.load_class_folders,
 }
 LAYOUTS = tuple(_LOADERS)
+# Their labels are the user's own words; the others are published data sets over a known emotion model.
+_FREE_LABELS = ("metadata", "datasets", "class_folders")
 _MIKELS = EMOTION_MODELS["mikels8"]
 
 
@@ -40,6 +43,7 @@ def load_emotion_dataset(
     *,
     layout: str = "auto",
     emotion_model: EmotionModelLike | None = None,
+    labels: Sequence[str] | None = None,
     split: str | None = None,
     verify_images: bool = False,
 ) -> EmotionDataset:
@@ -57,30 +61,77 @@ def load_emotion_dataset(
             - emoset, fi, emotion6, ldl (Flickr-LDL, Twitter-LDL), artphoto, abstract: as published.
             - class_folders: `<label>/*.jpg` or `<split>/<label>/*.jpg`.
         emotion_model: The emotion model to read the labels as: a name, a model, or a list of labels. By default
-            it is found from the labels. Labels of another model are mapped where that means something (EmoSet
+            it is found from the labels: a built-in one that has them, or else a model of the data set's own
+            labels, in alphabetical order. Labels of another model are mapped where that means something (EmoSet
             to "sentiment2").
+        labels: The labels to read and their order, instead of an emotion model; a single label, a list of votes or
+            columns of votes may have more. Rows without one of these labels are left out; votes for others are
+            not counted.
         split: Only this split ("train", "validation", "test", or the data set's own name).
         verify_images: Open every image and leave out those that are broken.
 
     Raises:
-        DataError: If the source, layout, labels or split cannot be found, or no row can be used.
+        DataError: If the source, layout, labels or split cannot be found, no row can be used, or one of the data
+            set's own labels is likely a misspelling of another (`similar_labels`).
         EmotionMappingError: If the data set's labels cannot be mapped to `emotion_model`.
     """
+    if labels is not None and emotion_model is not None:
+        raise DataError("Both labels and emotion_model are given; give one of them.")
     model = None if emotion_model is None else get_emotion_model(emotion_model)
     if layout != "auto" and layout not in _LOADERS:
         raise DataError(f"There is no layout {shown(layout)}; use auto, {', '.join(LAYOUTS)}.")
     found, layout = _source_and_layout(source, layout)
-    dataset = _LOADERS[layout](found, model, _name(source))
+    name = _name(source)
+    if labels is not None:
+        dataset = _with_labels(found, layout, own_emotion_model(labels, name), name)
+    else:
+        dataset = _LOADERS[layout](found, model, name)
+        if model is None:
+            check_own_labels(dataset)
     # A missing split is a clearer message than a data set without usable rows.
     if split is not None and dataset.examples:
         dataset = dataset.split(split)
     if verify_images:
         dataset = verified(dataset)
     if not dataset.examples:
-        first = f"; the first of {len(dataset.skipped)}: {dataset.skipped[0]}" if dataset.skipped else ""
-        raise DataError(f"{shown(dataset.name)} has no row that can be used{first or ', it is empty.'}")
+        raise DataError(_nothing_left(dataset))
     dataset.warn_of_skipped()
     return dataset
+
+
+def _with_labels(source: Any, layout: str, emotion_model: EmotionModel, name: str) -> EmotionDataset:
+    """The data set over labels that the caller listed."""
+    if layout in _FREE_LABELS:
+        return _LOADERS[layout](source, emotion_model, name, fixed=True)
+    return limited_to(_LOADERS[layout](source, None, name), emotion_model)
+
+
+def limited_to(dataset: EmotionDataset, emotion_model: EmotionModel) -> EmotionDataset:
+    """The data set over some of its labels; votes for others are not counted, examples without votes are left out.
+
+    Raises:
+        DataError: If the data set lacks one of the labels.
+    """
+    columns = [label_index(label, dataset.emotion_model) for label in emotion_model.labels]
+    examples, skipped = [], list(dataset.skipped)
+    for example in dataset:
+        shares = example.distribution[columns]
+        if shares.sum() > 0:
+            shares = shares / shares.sum()
+            examples.append(replace(example, emotion_model=emotion_model, distribution=shares))
+        else:
+            reason = f"its label {shown(example.label)} is not one of {shown_list(emotion_model.labels)}."
+            skipped.append(SkippedRow(example.origin, reason, example.split, "left out"))
+    return replace(dataset, examples=examples, emotion_model=emotion_model, skipped=skipped, notes=list(dataset.notes))
+
+
+def _nothing_left(dataset: EmotionDataset) -> str:
+    if not dataset.skipped:
+        return f"{shown(dataset.name)} has no row that can be used, it is empty."
+    return (
+        f"{shown(dataset.name)} has no row that can be used: of {len(dataset.skipped)} rows "
+        f"{dataset.skipped_counts()}; the first: {dataset.skipped[0]}"
+    )
 
 
 def _name(source: Any) -> str:
@@ -181,6 +232,6 @@ def verified(dataset: EmotionDataset, workers: int = 8) -> EmotionDataset:
     with ThreadPoolExecutor(workers) as pool:
         problems = list(pool.map(problem, dataset.examples))
     pairs = list(zip(dataset.examples, problems, strict=True))
-    broken = [SkippedRow(example.origin, reason, example.split) for example, reason in pairs if reason]
+    broken = [SkippedRow(example.origin, reason, example.split, "image") for example, reason in pairs if reason]
     kept = [example for example, reason in pairs if not reason]
     return EmotionDataset(kept, dataset.emotion_model, [*dataset.skipped, *broken], dataset.name, list(dataset.notes))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from iec_hub.data.columns import ATTRIBUTES, NUMBER_ATTRIBUTES, TEXT_COLUMNS, Columns
 from iec_hub.data.labels import (
     emotion_model_for_labels,
     emotion_model_of_columns,
@@ -17,6 +18,7 @@ from iec_hub.data.labels import (
     label_index,
     shown,
     shown_list,
+    unknown_label_kind,
     unused_label_columns,
     vote_columns,
 )
@@ -24,11 +26,6 @@ from iec_hub.data.schema import EmotionDataset, EmotionExample, SkippedRow, join
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel
 from iec_hub.errors import DataError
 
-FILE_COLUMNS = ("file_name", "filename", "file", "image_path", "image", "image filename", "image_filename")
-LABEL_COLUMNS = ("emotion", "label", "labels", "emotions")
-TEXT_COLUMNS = ("text", "caption", "concepts", "tags")
-NUMBER_ATTRIBUTES = ("brightness", "colorfulness")
-ATTRIBUTES = (*NUMBER_ATTRIBUTES, "scene", "object", "facial_expression", "human_action")
 _EMPTY = frozenset(("", "na", "n/a", "nan", "none", "null", "-"))
 
 
@@ -121,24 +118,12 @@ def label_counts(values: Iterable[Any]) -> dict[str, int]:
     return dict(counts)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a table are read; a name is None where the table has no such column."""
-
-    names: tuple[str, ...]
-    file_name: str | None
-    label: str | None
-    known: dict[str, str]
-
-    @classmethod
-    def of(cls, names: Iterable[str]) -> "Columns":
-        names = tuple(names)
-        by_key: dict[str, str] = {}
-        for name in names:
-            by_key.setdefault(" ".join(str(name).split()).strip("[]'\" ").casefold(), name)
-        first = [next((by_key[key] for key in keys if key in by_key), None) for keys in (FILE_COLUMNS, LABEL_COLUMNS)]
-        optional = ("split", "id", "image_id", *TEXT_COLUMNS, "valence", "arousal", *ATTRIBUTES)
-        return cls(names, first[0], first[1], {key: by_key[key] for key in optional if key in by_key})
+def _is_vote(value: object) -> bool:
+    """Whether a cell says anything but that nobody voted."""
+    try:
+        return float(value) != 0  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return True
 
 
 @dataclass(frozen=True)
@@ -150,12 +135,24 @@ class LabelSource:
     label: str | None = None
     # The model the caller asked for, where the table's own one has to be mapped to it.
     target: EmotionModel | None = None
+    # The caller listed the labels; rows with others are left out.
+    fixed: bool = False
 
     @classmethod
     def find(
-        cls, columns: Columns, rows: Sequence[Mapping[str, Any]], wanted: EmotionModel | None, what: str
+        cls,
+        columns: Columns,
+        rows: Sequence[Mapping[str, Any]],
+        wanted: EmotionModel | None,
+        what: str,
+        name: str = "custom",
+        fixed: bool = False,
     ) -> "LabelSource":
         """The labels of a table. Votes are preferred to a single label: they say more.
+
+        Args:
+            name: What a model of the table's own labels is called.
+            fixed: The wanted model's labels were listed by the caller and are the only ones to read.
 
         Raises:
             DataError: If no column is recognised, or more than one emotion model fits.
@@ -164,22 +161,31 @@ class LabelSource:
         if wanted is not None:
             votes = vote_columns(columns.names, wanted)
             if votes:
-                return cls(wanted, votes=tuple(votes))
+                return cls(wanted, votes=tuple(votes), fixed=fixed)
+            if fixed and counts:
+                return cls(emotion_model_for_labels(counts, wanted, what, fixed=True), label=columns.label, fixed=True)
             if any(is_label(label, wanted) for label in counts):
                 model = emotion_model_for_labels(counts, wanted, what)
                 return cls(model, label=columns.label, target=wanted)
-        own = emotion_model_of_columns(columns.names)
+        own = None if fixed else emotion_model_of_columns(columns.names)
         if own is not None:
             return cls(own, votes=tuple(vote_columns(columns.names, own) or ()), target=wanted)
         if columns.label and not counts:
             raise DataError(f'The column "{columns.label}" of {what} is empty; fill in the labels.')
         if columns.label:
-            return cls(emotion_model_for_labels(counts, wanted, what), label=columns.label, target=wanted)
+            return cls(emotion_model_for_labels(counts, wanted, what, name), label=columns.label, target=wanted)
         expected = "; ".join(", ".join(model.labels) for model in ([wanted] if wanted else EMOTION_MODELS.values()))
         raise DataError(
-            f'{what} has no labels: its columns are {shown_list(columns.names, 40)}; expected a column "emotion" or '
-            f'"label", or one column per label of one of: {expected}.'
+            f"{what} has no labels: its columns are {shown_list(columns.names, 40)}{columns.did_you_mean(wanted)}; "
+            f'expected a column "emotion" or "label", or one column per label of one of: {expected}.'
         )
+
+    def problem_kind(self, row: Mapping[str, Any]) -> str:
+        """The kind of a skipped row whose labels give no distribution."""
+        if self.votes is not None:
+            return "left out" if self.fixed and not any(_is_vote(row.get(column)) for column in self.votes) else "row"
+        unknown = [label for label in label_counts([row.get(self.label)]) if not is_label(label, self.emotion_model)]
+        return unknown_label_kind(unknown[0], self.emotion_model, self.fixed) if unknown else "row"
 
     def distribution(self, row: Mapping[str, Any]) -> np.ndarray:
         if self.votes is not None:
@@ -190,9 +196,12 @@ class LabelSource:
         """Sentences on columns that look like labels and are not read."""
         used = [*(self.votes or ()), *([self.label] if self.label else ())]
         unused = unused_label_columns(columns.names, used) if self.votes else []
-        if not unused:
-            return []
-        return [f"The columns {shown_list(unused)} are no labels of {self.emotion_model.name} and are not read."]
+        notes = columns.notes()
+        if unused:
+            notes.append(
+                f"The columns {shown_list(unused)} are no labels of {self.emotion_model.name} and are not read."
+            )
+        return notes
 
 
 def attributes_of(row: Mapping[str, Any], columns: Mapping[str, str] | None = None) -> dict[str, Any] | None:
@@ -247,14 +256,18 @@ class RowReader:
         known = self.columns.known
         if split is None and "split" in known:
             split = split_name(row.get(known["split"]))
+        kind = "label"
         try:
             distribution = self.source.distribution(row)
+            kind = "file"
+            image = image() if callable(image) else image
+            kind = "row"
             texts = {key: joined_text([row.get(known[key])]) for key in TEXT_COLUMNS if key in known}
             attributes = attributes_of(row, known) or {}
             language = joined_text([texts.get("concepts"), texts.get("tags")])
             attributes |= {key: texts[key] for key in ("concepts", "tags") if texts.get(key)}
             example = EmotionExample(
-                image=image() if callable(image) else image,
+                image=image,
                 emotion_model=self.source.emotion_model,
                 distribution=distribution,
                 text=texts.get("text") or texts.get("caption") or language,
@@ -266,13 +279,13 @@ class RowReader:
                 id=joined_text([row.get(known["id"] if "id" in known else known.get("image_id", ""))]) or id,
             )
         except DataError as error:
-            self.skip(origin, str(error), split)
+            self.skip(origin, str(error), split, self.source.problem_kind(row) if kind == "label" else kind)
             return
         self.examples.append(example)
 
-    def skip(self, origin: str, reason: str, split: str | None = None) -> None:
+    def skip(self, origin: str, reason: str, split: str | None = None, kind: str = "row") -> None:
         """Records a row that is left out."""
-        self.skipped.append(SkippedRow(origin, reason, split))
+        self.skipped.append(SkippedRow(origin, reason, split, kind))
 
     def dataset(self, notes: Iterable[str] = ()) -> EmotionDataset:
         """What was read, over the emotion model that the caller wanted."""

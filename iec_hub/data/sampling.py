@@ -19,7 +19,7 @@ def few_shot(dataset: EmotionDataset, shots: int, seed: int = 0) -> EmotionDatas
         shots: Examples per class, at least 1.
 
     Raises:
-        DataError: If `shots` is below 1, a class has fewer examples, or the data set has several splits, as
+        DataError: If `shots` is below 1, a class that occurs has fewer examples, or the data set has several splits, as
             shots drawn from the test split would leak.
     """
     if shots < 1:
@@ -34,6 +34,8 @@ def few_shot(dataset: EmotionDataset, shots: int, seed: int = 0) -> EmotionDatas
         by_class[example.label].append(index)
     chosen: list[int] = []
     for number, (label, indices) in enumerate(by_class.items()):
+        if not indices:  # a built-in emotion model may have more labels than the data set uses
+            continue
         if len(indices) < shots:
             raise DataError(
                 f'The class "{label}" of {dataset.name} has {len(indices)} examples, fewer than {shots} shots; '

@@ -105,13 +105,28 @@ class EmotionExample:
         return open_image(self.image, max_side=max_side)
 
 
+# Kind of a skipped row -> how a sentence counts them.
+SKIPPED_KINDS = {
+    "file": "naming no image file in the folder",
+    "image": "with an image that cannot be opened",
+    "label": "with an unknown label",
+    "row": "that cannot be read",
+    "duplicate": "showing a picture that is also elsewhere",
+    "left out": "with no label of those asked for",
+}
+
+
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row that could not be used: where it is ("metadata.csv:12"), why, and of which split."""
+    """A row that could not be used: where it is ("metadata.csv:12"), why, of which split, and of what kind.
+
+    The kinds are those of `SKIPPED_KINDS`. A duplicate and what was left out are no fault of the data set's.
+    """
 
     origin: str
     reason: str
     split: str | None = None
+    kind: str = "row"
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.reason}"
@@ -243,14 +258,26 @@ class EmotionDataset(Sequence):
             lines.append(f"  skipped {len(self.skipped) - most_reasons} more rows; all are in .skipped")
         return "\n".join(lines)
 
+    def skipped_counts(self, *kinds: str) -> str:
+        """How many rows were skipped for what, "3 naming no image file in the folder, 1 that cannot be
+        read".
+
+        Args:
+            kinds: Count these alone (keys of `SKIPPED_KINDS`); all by default.
+        """
+        counts = Counter(row.kind for row in self.skipped)
+        shown_kinds = [kind for kind in SKIPPED_KINDS if counts[kind] and (not kinds or kind in kinds)]
+        return ", ".join(f"{counts[kind]} {SKIPPED_KINDS[kind]}" for kind in shown_kinds)
+
     def warn_of_skipped(self) -> None:
         """One logging warning if rows were skipped, so that no count shrinks in silence."""
         if self.skipped:
             logger.warning(
-                "%s: %d of %d rows were skipped, the first being %s (see EmotionDataset.report()).",
+                "%s: %d of %d rows were skipped (%s), the first being %s (see EmotionDataset.report()).",
                 self.name,
                 len(self.skipped),
                 len(self.skipped) + len(self),
+                self.skipped_counts(),
                 self.skipped[0],
             )
 

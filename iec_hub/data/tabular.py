@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from iec_hub.data.columns import Columns
 from iec_hub.data.labels import shown, shown_list
-from iec_hub.data.rows import Columns, LabelSource, RowReader, file_inside
+from iec_hub.data.rows import LabelSource, RowReader, file_inside
 from iec_hub.data.schema import EmotionDataset, SkippedRow, is_split_name, split_name
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
@@ -121,13 +122,16 @@ def read_json_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, An
     return list(keys), rows, broken
 
 
-def load_metadata(source: Path, emotion_model: EmotionModel | None, name: str) -> EmotionDataset:
+def load_metadata(source: Path, emotion_model: EmotionModel | None, name: str, fixed: bool = False) -> EmotionDataset:
     """Reads `metadata.csv` or `metadata.jsonl` of a folder, or the table itself.
 
     Columns: `file_name` (path from the table's folder), optional `split`, and `emotion` or `label`, or one
     column of votes per label; optional text, caption, concepts, tags, valence, arousal, brightness,
     colorfulness, scene, object, facial_expression, human_action. Others are not read. In split folders
     (`train/metadata.csv`) the folder is the split.
+
+    Args:
+        fixed: Read the labels of `emotion_model` alone; rows with others are left out.
 
     Raises:
         DataError: If there is no table, no file column or no labels.
@@ -146,11 +150,9 @@ def load_metadata(source: Path, emotion_model: EmotionModel | None, name: str) -
         origin, split = _origin(path, root), _folder_split(path, root)
         skipped += [SkippedRow(f"{origin}:{line}", reason, split) for line, reason in broken]
     columns = Columns.of(names)
-    if columns.file_name is None:
-        raise DataError(
-            f'{shown(files[0].name)} has no column "file_name": its columns are {shown_list(columns.names, 40)}.'
-        )
-    labels = LabelSource.find(columns, [row for _, rows in tables for _, row in rows], emotion_model, files[0].name)
+    columns.check(files[0].name)
+    every_row = [row for _, rows in tables for _, row in rows]
+    labels = LabelSource.find(columns, every_row, emotion_model, files[0].name, name, fixed)
     reader = RowReader(name, labels, columns, skipped=skipped)
     for path, rows in tables:
         for line, row in rows:

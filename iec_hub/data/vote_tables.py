@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from iec_hub.data.columns import Columns
 from iec_hub.data.labels import column_label, shown, shown_list
-from iec_hub.data.rows import Columns, LabelSource, RowReader, file_inside
+from iec_hub.data.rows import LabelSource, RowReader, file_inside
 from iec_hub.data.schema import EmotionDataset, split_name
 from iec_hub.data.tabular import read_cells
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel

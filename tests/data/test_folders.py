@@ -34,11 +34,38 @@ def test_an_unknown_class_folder_is_reported_image_by_image(tree):
     assert '"contentment"' in dataset.skipped[0].reason
 
 
-def test_custom_class_folders_need_their_labels(tree):
-    folder = tree("cosy/a.jpg", "eerie/b.jpg")
-    with pytest.raises(DataError, match="emotion_model"):
+def test_class_folders_of_own_words_are_their_own_labels(tree):
+    folder = tree("eerie/a.jpg", "Cosy/b.jpg")
+    dataset = load_emotion_dataset(folder)
+    assert dataset.emotion_model.labels == ("Cosy", "eerie") and dataset[1].label == "eerie"
+    assert load_emotion_dataset(folder, emotion_model=["eerie", "cosy"]).emotion_model.name == "custom"
+
+
+@pytest.mark.parametrize("name", ["annotations/x/a.jpg", "extra/b.jpg"])
+def test_a_folder_beside_the_splits_is_no_label(tree, name):
+    dataset = load_emotion_dataset(tree("train/cosy/a.jpg", "train/eerie/b.jpg", "val/cosy/c.jpg", name))
+    assert dataset.emotion_model.labels == ("cosy", "eerie") and dataset.splits() == ("train", "validation")
+    assert [row.origin for row in dataset.skipped] == [name]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("pictures/a.jpg", "pictures/b.jpg"), 'have the label "pictures"; at least two different emotions'),
+        (("2019/a.jpg", "2020/b.jpg"), "are numbers"),
+        (tuple(f"picture {chr(97 + n)}/a.jpg" for n in range(21)), "21 different labels, 21 of them on one"),
+    ],
+)
+def test_folders_that_are_no_emotions_are_one_sentence(tree, names, words):
+    with pytest.raises(DataError, match=words) as error:
+        load_emotion_dataset(tree(*names))
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_of_a_format_that_is_not_read_are_named(tree):
+    folder = tree(files={"cosy/a.HEIC": b"x", "eerie/b.heic": b"x"})
+    with pytest.raises(DataError, match=r'no images in class folders, but 2 other files \("\.heic"\)'):
         load_emotion_dataset(folder)
-    assert load_emotion_dataset(folder, emotion_model=["eerie", "cosy"])[0].label == "cosy"
 
 
 def test_a_wanted_model_that_lacks_labels_is_mapped_to_or_refused(tree):
@@ -67,6 +94,15 @@ def test_fi_without_lists(tree):
     assert recognise_layout(folder) == "fi"
     dataset = load_emotion_dataset(folder)
     assert dataset.emotion_model.name == "mikels8" and len(dataset) == 4 and dataset.splits() == ()
+
+
+def test_listed_labels_are_a_part_of_a_published_data_set(tree):
+    dataset = load_emotion_dataset(tree(*FI), labels=["sad", "amusement"])
+    assert [example.label for example in dataset] == ["amusement", "amusement", "sad"]
+    assert dataset.emotion_model.labels == ("sad", "amusement")
+    assert [(row.origin, row.kind) for row in dataset.skipped] == [("awe/awe_4.jpg", "left out")]
+    with pytest.raises(DataError, match="'cosy' is no label of mikels8"):
+        load_emotion_dataset(tree(*FI), labels=["cosy", "awe"])
 
 
 def test_fi_with_lists_of_splits(tree):

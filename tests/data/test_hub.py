@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from iec_hub.data import DatasetImage, load_emotion_dataset
+from iec_hub.data import DatasetImage, EmotionDataset, load_emotion_dataset, with_splits
 from iec_hub.errors import DataError
 
 datasets = pytest.importorskip("datasets")
@@ -98,3 +99,15 @@ def test_datasets_is_not_imported_until_it_is_needed_and_its_absence_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'iec-hub[data]'" in done.stdout
+
+
+def test_own_class_labels_and_made_splits(pictures):
+    columns = {"image": embedded(pictures[:12]), "label": [0, 1] * 6}
+    part = made(columns, {"image": Image(), "label": ClassLabel(names=["wistful", "cosy"])})
+    dataset = load_emotion_dataset(part)
+    assert dataset.emotion_model.labels == ("cosy", "wistful") and dataset[0].label == "wistful"
+    unsplit = with_splits(EmotionDataset([replace(e, split=None) for e in dataset], dataset.emotion_model))
+    assert unsplit.splits() == ("train", "validation", "test")
+    # The same pictures as files are divided alike.
+    files = [replace(e, split=None, image=path) for e, path in zip(dataset, pictures, strict=False)]
+    assert [e.split for e in with_splits(EmotionDataset(files, dataset.emotion_model))] == [e.split for e in unsplit]

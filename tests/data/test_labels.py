@@ -6,6 +6,7 @@ from iec_hub.data.labels import (
     emotion_model_of_columns,
     emotion_model_of_labels,
     label_index,
+    own_emotion_model,
     vote_columns,
 )
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel
@@ -85,3 +86,30 @@ def test_labels_that_do_not_decide_are_left_to_the_caller(labels, words):
     with pytest.raises(DataError, match=words) as error:
         emotion_model_of_labels(dict.fromkeys(labels, 1), "the folders of x")
     assert "emotion_model" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("moods", "moods"),
+        ("somebody/moods-2", "moods-2"),
+        ("mikels8", "mikels8 labels"),
+        ("<b>x</b>/", "b"),
+        ("//", "custom"),
+    ],
+)
+def test_a_model_of_own_labels_is_called_like_its_data_set(name, called):
+    assert own_emotion_model(["cosy", "eerie"], name).name == called
+
+
+def test_own_labels_take_polarities_that_are_known():
+    model = own_emotion_model(["Sad", "cosy_evening", "joy"], "x")
+    assert model.polarities == ("negative", None, "positive")
+    assert model.labels == ("Sad", "cosy_evening", "joy") and model.phrases == ("Sad", "cosy evening", "joy")
+
+
+@pytest.mark.parametrize("labels", [["cosy"], ["cosy", "Cosy"], ["cosy", "<mask>"], "cosy"])
+def test_labels_that_make_no_model_are_one_sentence(labels):
+    with pytest.raises(DataError) as error:
+        own_emotion_model(labels, "x")
+    assert "\n" not in str(error.value)

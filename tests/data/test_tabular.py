@@ -203,6 +203,76 @@ def test_a_table_that_cannot_be_read_is_one_sentence(tree, table, words):
         load_emotion_dataset(tree("a.jpg", files={"metadata.csv": table}))
 
 
+def test_own_words_in_a_column_are_the_labels(tree):
+    rows = ("a.jpg,eerie", "a.jpg,quiet_joy", "a.jpg,Happy", "a.jpg,happy", "a.jpg,happy", "a.jpg,")
+    dataset = load_emotion_dataset(tree("a.jpg", files={"metadata.csv": lines("file_name,emotion", *rows)}))
+    model = dataset.emotion_model
+    assert model.labels == ("eerie", "happy", "quiet_joy") and dataset.class_counts()["happy"] == 3
+    assert model.phrases[2] == "quiet joy" and model.polarities == (None, "positive", None)
+    assert model.name not in (*EMOTION_MODELS, "custom") and set(reasons(dataset)) == {"metadata.csv:7"}
+
+
+def test_a_few_unknown_labels_are_skipped_and_many_are_labels(tree):
+    folder = tree("a.jpg", files={"metadata.csv": lines("file_name,emotion", *["a.jpg,awe"] * 10, "a.jpg,cosy")})
+    dataset = load_emotion_dataset(folder)
+    assert dataset.emotion_model.name == "mikels8" and dataset.skipped[0].kind == "label"
+    table = lines("file_name,emotion", *["a.jpg,awe"] * 10, *["a.jpg,cosy"] * 2)
+    (folder / "metadata.csv").write_text(table, encoding="utf-8")
+    assert load_emotion_dataset(folder).emotion_model.labels == ("awe", "cosy")
+
+
+def test_listed_labels_are_the_only_ones_in_their_order(tree):
+    rows = ("a.jpg,awe", "a.jpg,fear", "a.jpg,sad", "a.jpg,sadnes")
+    folder = tree("a.jpg", files={"metadata.csv": lines("file_name,emotion", *rows)})
+    dataset = load_emotion_dataset(folder, labels=["sadness", "awe"])
+    assert dataset.emotion_model.labels == ("sadness", "awe")
+    assert [example.label for example in dataset] == ["awe", "sadness"]
+    assert [(row.origin, row.kind) for row in dataset.skipped] == [
+        ("metadata.csv:3", "left out"),
+        ("metadata.csv:5", "label"),
+    ]
+    assert 'nearest is "sadness"' in dataset.skipped[1].reason
+    with pytest.raises(DataError, match="give one of them"):
+        load_emotion_dataset(folder, labels=["sadness", "awe"], emotion_model="mikels8")
+
+
+def test_listed_labels_choose_columns_of_votes(tree):
+    folder = tree(
+        "a.jpg", files={"metadata.csv": lines(f"file_name,{EKMAN7}", "a.jpg,1,3,0,4,0,0,0", "a.jpg,0,0,0,0,1,0,0")}
+    )
+    dataset = load_emotion_dataset(folder, labels=["disgust", "anger"])
+    np.testing.assert_allclose(dataset[0].distribution, [0.75, 0.25])
+    assert [(row.origin, row.kind) for row in dataset.skipped] == [("metadata.csv:3", "left out")]
+    with pytest.raises(DataError, match='did you mean "surprize" by "surprise"'):
+        load_emotion_dataset(folder, labels=["disgust", "surprize"])
+
+
+def test_built_in_labels_that_are_listed_are_the_built_in_model(tree):
+    folder = tree("a.jpg", files={"metadata.csv": lines("file_name,emotion", "a.jpg,joy")})
+    assert load_emotion_dataset(folder, labels=EMOTION_MODELS["ekman6"].labels).emotion_model.name == "ekman6"
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("fil_name,emotion", 'did you mean "file_name" by "fil_name"'),
+        ("file_name,emotoin", 'did you mean "emotion" by "emotoin"'),
+        ("file_name,emotion,splt", '"splt"; did you mean "split"'),
+        ("file_name,amusement,anger,awe,contentmnt,disgust,excitement,fear,sadness", '"contentment" by "contentmnt"'),
+    ],
+)
+def test_a_misspelt_column_is_named_with_the_nearest(tree, header, words):
+    row = "a.jpg,awe,train" if "splt" in header else ",".join(["a.jpg", *["1"] * header.count(",")])
+    with pytest.raises(DataError, match=words) as error:
+        load_emotion_dataset(tree("a.jpg", files={"metadata.csv": lines(header, row)}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_misspelt_optional_column_is_noted(tree):
+    folder = tree("a.jpg", files={"metadata.csv": lines("file_name,emotion,capton,licence", "a.jpg,awe,x,CC BY")})
+    assert load_emotion_dataset(folder).notes == ['The column "capton" is not read; did you mean "caption"?']
+
+
 def test_custom_labels_are_given_by_the_caller(tree):
     folder = tree("a.jpg", files={"metadata.csv": lines("file_name,eerie,cosy", "a.jpg,3,1")})
     dataset = load_emotion_dataset(folder, emotion_model=["cosy", "eerie"])
