@@ -19,3 +19,7 @@ class EmotionMappingError(IecHubError):
 
 class CheckpointError(IecHubError):
     """A model cannot be found or loaded."""
+
+
+class HubError(IecHubError):
+    """Something cannot be published on the Hub, or the Hub refuses it."""

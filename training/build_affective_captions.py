@@ -14,9 +14,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from iec_hub.affect.caption_card import push_caption_data
 from iec_hub.affect.caption_data import DEFAULT_SHARD_SIZE, DEFAULT_VARIANTS, IMAGE_MODES, build_caption_data
 from iec_hub.errors import IecHubError
+from iec_hub.hub import publish_dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = ", ".join(f"{split} {count}" for split, count in report.rows.items())
         print(f"{options.output}: {rows}; {report.skipped} rows left out, see skipped.csv")
         if options.push_to_hub:
-            push_caption_data(options.output, options.push_to_hub, private=not options.public)
+            done = publish_dataset(options.output, options.push_to_hub, private=not options.public)
+            print(f"Pushed to {done.commit_url}")
     except IecHubError as error:
         parser.exit(1, f"{error}\n")
 

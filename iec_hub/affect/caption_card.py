@@ -1,4 +1,4 @@
-"""What a data set of affective captions holds, its card, and its way to the Hub."""
+"""What a data set of affective captions holds, and its card."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from iec_hub.affect.attributes import ATTRIBUTES
-from iec_hub.affect.caption_rows import datasets_library
-from iec_hub.data.labels import shown
-from iec_hub.errors import DataError
 
 CARD_NAME, DATA_FOLDER = "README.md", "data"
 
@@ -171,39 +167,3 @@ def _sources(report: CaptionDataReport) -> str:
         for name in ATTRIBUTES
     }
     return _table(("attribute", "rows by source"), rows).replace("---:", "---")
-
-
-def push_caption_data(output: Path, repo_id: str, private: bool = True) -> None:
-    """Uploads a finished build to the Hub as a data set, with its card.
-
-    Args:
-        output: the folder that `build_caption_data` wrote.
-        repo_id: "owner/name" on the Hub.
-        private: whether only its owner sees it. Read the terms of the source data before you say no.
-
-    Raises:
-        DataError: If there is no build, or the Hub refuses it.
-    """
-    datasets = datasets_library()
-    import huggingface_hub
-
-    files = {path.stem: str(path) for path in sorted((output / DATA_FOLDER).glob("*.parquet"))}
-    if not files or not (output / CARD_NAME).is_file():
-        raise DataError(f"{shown(output.name)} holds no finished data set; build it first.")
-    own = huggingface_hub.DatasetCard.load(output / CARD_NAME)
-    try:
-        datasets.load_dataset("parquet", data_files=files).push_to_hub(repo_id, private=private)
-        # `datasets` writes a card that says which files are which split; ours says the rest.
-        card = huggingface_hub.DatasetCard.load(repo_id)
-        for key, value in own.data.to_dict().items():
-            if key != "configs":
-                setattr(card.data, key, value)
-        card.text = own.text
-        card.push_to_hub(repo_id, repo_type="dataset")
-    # The Hub's client raises errors of many kinds, of the network, of the login and of the name.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{shown(repo_id)} could not be uploaded; check the name, the connection and `hf auth login` "
-            f"({type(error).__name__}: {reason})."
-        ) from error

@@ -8,7 +8,7 @@ import pytest
 from datasets import Image, List, load_dataset
 from pyarrow import parquet
 
-from iec_hub.affect import caption_card, caption_data
+from iec_hub.affect import caption_data
 from iec_hub.affect.attributes import ImageAttributes
 from iec_hub.affect.caption_data import build_caption_data
 from iec_hub.affect.caption_sources import read_caption_source
@@ -274,51 +274,13 @@ def test_taggers_fill_what_annotations_leave_open(emoset, tmp_path):
     assert "colour" in (tmp_path / "out" / "README.md").read_text()
 
 
-class FakeHub:
-    """Takes the place of the Hub's client: keeps what would be uploaded."""
-
-    def __init__(self, monkeypatch, folder):
-        self.pushed = None
-        self.card = folder / "pushed.md"
-        self.card.write_text("---\ndataset_info:\n  features: []\nconfigs:\n- config_name: hub\n---\n")
-        real = caption_card.datasets_library().DatasetDict
-        monkeypatch.setattr(real, "push_to_hub", lambda data, name, private: self._push(data, name, private))
-        import huggingface_hub
-
-        card_class = huggingface_hub.DatasetCard
-        load = card_class.load
-        monkeypatch.setattr(card_class, "load", lambda path: load(self.card if path == "me/captions" else path))
-        monkeypatch.setattr(card_class, "push_to_hub", lambda card, name, repo_type: self.card.write_text(str(card)))
-
-    def _push(self, data, name, private):
-        self.pushed = (name, private, data.num_rows)
-
-
-def test_the_command_builds_and_pushes(rated, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+def test_the_command_builds_a_data_set(rated, tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("build_affective_captions", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    hub = FakeHub(monkeypatch, tmp_path)
     arguments = ["--data", str(rated), "--output", str(tmp_path / "out"), "--variants", "1", "--workers", "1"]
     script.main(arguments)
-    assert "train 6, test 2; 0 rows left out" in capsys.readouterr().out and hub.pushed is None
-    script.main([*arguments, "--push_to_hub", "me/captions"])
-    assert hub.pushed == ("me/captions", True, {"train": 6, "test": 2})
-    card = hub.card.read_text()
-    assert "config_name: hub" in card and "# Affective captions" in card and "license_name" in card
-    script.main([*arguments, "--push_to_hub", "me/captions", "--public"])
-    assert hub.pushed[1] is False
+    assert "train 6, test 2; 0 rows left out" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         script.main([*arguments[:-2], "--data", str(tmp_path / "nothing")])
     assert "no folder" in capsys.readouterr().err
-
-
-def test_a_refused_upload_is_one_sentence(rated, tmp_path, monkeypatch):
-    build_caption_data([rated], tmp_path / "out")
-    FakeHub(monkeypatch, tmp_path)
-    monkeypatch.setattr(FakeHub, "_push", lambda *_: (_ for _ in ()).throw(OSError("401: who are you?")))
-    with pytest.raises(DataError, match="could not be uploaded.*401"):
-        caption_card.push_caption_data(tmp_path / "out", "me/captions")
-    with pytest.raises(DataError, match="no finished data set"):
-        caption_card.push_caption_data(tmp_path / "nothing", "me/captions")
