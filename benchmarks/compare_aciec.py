@@ -33,6 +33,7 @@ from compare_escnet import as_probabilities, bundled_rows, store
 from compare_ugrie import probe_rows
 from escnet_report import table
 from safetensors.torch import load_file, save_file
+from transformers import set_seed
 
 from iec_hub.evaluation import fit_temperature
 from iec_hub.evaluation.leak_check import masked_emotion_words
@@ -41,6 +42,7 @@ from iec_hub.finetuning import aciec_training as stages
 from iec_hub.finetuning import concept_training as concepts
 from iec_hub.finetuning.aciec_arguments import parse_arguments
 from iec_hub.finetuning.emotion_texts import TextSource
+from iec_hub.finetuning.training_sets import load_data
 from iec_hub.models.aciec import TextParts
 
 sys.path.append(str(machine.ROOT / "training"))
@@ -90,10 +92,10 @@ class Prepared:
     def __init__(self, given: argparse.Namespace, further: list[str], seed: int, hierarchical: bool, folder: Path):
         line = make_aciec_mini.command_line(given.data_dir, given.work, folder / "run", seed)
         own = ["--disable_tqdm", "True", "--logging_strategy", "no", "--eval_strategy", "no", "--save_strategy", "no"]
-        line += [*further, *own, "--hierarchical", str(hierarchical)]
-        data, start, recipe, card, arguments = parse_arguments(line, __doc__)
-        self.start = start
-        self.run = command.prepare(data, start, recipe, card, arguments)
+        line += [*further, *own, "--hierarchical", str(hierarchical), "--overwrite", "True"]
+        settings = parse_arguments(line, __doc__)
+        self.start = settings.start
+        self.run = command.prepare(settings)
         self.run.splits["test"] = self.run.load("test")
         for images in self.run.splits["test"]:
             stages.embed_images(self.run.model, images)
@@ -105,7 +107,7 @@ class Prepared:
     def fit(self, ablation: Ablation) -> dict[str, torch.Tensor]:
         """Train stage 3 of an ablation; returns calibrated test logits by data set, and by test-only change."""
         run, recipe = self.run, self.run.recipe
-        command.begin(run.arguments)
+        set_seed(run.arguments.seed)
         run.model.load_state_dict(self.state)
         run.recipe = replace(recipe, **dict(ablation.recipe))
         run.model.config.contrastive_weight = run.recipe.contrastive_weight
@@ -221,8 +223,8 @@ class ProbeBench:
 
     def __init__(self, given: argparse.Namespace, further: list[str], folder: Path):
         line = make_aciec_mini.command_line(given.data_dir, given.work, folder / "run", 0)
-        data, start, recipe, _, _ = parse_arguments([*line, *further], __doc__)
-        self.datasets = {d.name: d for d in command.load_data(data, start, 0)}
+        data, start, recipe = parse_arguments([*line, *further], __doc__)[:3]
+        self.datasets = {d.name: d for d in load_data(data, start, 0)}
         self.model, processor = command.load_model(data, start, [d.emotion_model for d in self.datasets.values()])
         self.sources: dict[str, dict[str, Any]] = {}
         for split in ("train", "validation", "test"):

@@ -32,18 +32,19 @@ import valence
 from compare_ugrie import LAST_LAYER, probe_rows
 from escnet_report import FULL, as_markdown, table
 from safetensors.torch import load_file, save_file
+from transformers import set_seed
 
 from iec_hub.data import EmotionDataset
 from iec_hub.evaluation.running import predict_dataset
 from iec_hub.finetuning import escnet_command as command
 from iec_hub.finetuning import escnet_training as stages
+from iec_hub.finetuning.arguments import TrainingSettings, read_config
 from iec_hub.finetuning.escnet_arguments import frozen_parts, parse_arguments
 from iec_hub.finetuning.escnet_captioning import fit_emotion_words
 from iec_hub.finetuning.features import cached_image_features
 from iec_hub.finetuning.measuring import calibrate, source_logits
-from iec_hub.finetuning.ugrie_arguments import read_config
-from iec_hub.finetuning.ugrie_loading import load_data
-from iec_hub.finetuning.ugrie_training import begin
+from iec_hub.finetuning.run import TrainingRun
+from iec_hub.finetuning.training_sets import load_data
 from iec_hub.predictor import EmotionPredictor
 from iec_hub.registry import BUNDLED_CHECKPOINTS, checkpoint_path
 
@@ -95,9 +96,9 @@ class Bench:
         self.data_dir, self.work, self.further = data_dir, work, further
         self.folder = work / "bench" / self._key()
         self.folder.mkdir(parents=True, exist_ok=True)
-        data, start, recipe, arguments = self.settings(0, self.folder)
+        data, start, recipe = self.settings(0, self.folder)[:3]
         self.run = escnet_run(start, recipe)
-        begin(arguments)
+        set_seed(0)
         self.datasets = {dataset.name: dataset for dataset in load_data(data, start, 0)}
         self.model, self.processor = self.load({})
         self.sources = {
@@ -114,16 +115,15 @@ class Bench:
             split: self._oasis(split, found) for split, found in oasis.read_oasis(data_dir / "oasis").items()
         }
 
-    def settings(self, seed: int, output: Path) -> tuple[Any, Any, Any, Any]:
-        """Data, start, recipe and Trainer arguments of the shipped checkpoint's training with another seed."""
+    def settings(self, seed: int, output: Path) -> TrainingSettings:
+        """Arguments of the shipped checkpoint's training with another seed."""
         line = make_escnet_mini.command_line(self.data_dir, self.work, output, seed)
         own = ["--output_dir", str(output), "--seed", str(seed), "--disable_tqdm", "True", "--logging_strategy", "no"]
-        data, start, recipe, _, arguments = parse_arguments([*line, *self.further, *own], __doc__)
-        return data, start, recipe, arguments
+        return parse_arguments([*line, *self.further, *own], __doc__)
 
     def _key(self) -> str:
         """Changes with every setting, and with what the configuration and the vocabulary hold."""
-        data, start, _, _ = self.settings(0, self.work / "bench")
+        data, start = self.settings(0, self.work / "bench")[:2]
         line = make_escnet_mini.command_line(Path("data"), Path("work"), Path("output"), 0)
         digest = hashlib.sha256(json.dumps([line, self.further]).encode())
         for file in (start.config, data.vocabulary):
@@ -132,7 +132,7 @@ class Bench:
 
     def load(self, fields: dict[str, Any]) -> tuple[Any, Any]:
         """A new model with other fields of its configuration, from the global seed."""
-        _, start, _, _ = self.settings(0, self.folder)
+        start = self.settings(0, self.folder).start
         file = self.folder / "config.json"
         file.write_text(json.dumps(read_config(start.config) | fields), encoding="utf-8")
         return command.load_model(replace(start, config=str(file)), [d.emotion_model for d in self.datasets.values()])
@@ -162,12 +162,13 @@ class Bench:
         return json.loads(file.read_text(encoding="utf-8"))["emotion_words" if emotion_words else "plain"]
 
     def _write_captions(self, seed: int) -> dict[str, dict[str, list[list[str]]]]:
-        data, start, recipe, arguments = self.settings(seed, self.folder / f"captioner-{seed}")
-        begin(arguments)
+        settings = self.settings(seed, self.folder / f"captioner-{seed}")
+        data, recipe, arguments = settings.data, settings.recipe, settings.arguments
+        set_seed(seed)
         model, processor = self.load({})
         sources = {split: [copy.copy(source) for source in self.sources[split].values()] for split in oasis.SPLITS}
         plain = replace(recipe, emotion_words=False)
-        command.fit_captioner(model, processor, data, start, plain, self.run, sources, arguments)
+        command.fit_captioner(model, processor, data, plain, self.run, sources, arguments)
         written = {}
         for kind in ("plain", "emotion_words"):
             if kind == "emotion_words":
@@ -202,8 +203,9 @@ def train_run(bench: Bench, key: str, seed: int) -> None:
     """Train one configuration and keep its calibrated test logits and, of the full one, what it makes of OASIS."""
     configuration = CONFIGURATIONS[key]
     output = bench.folder / f"seed-{seed}" / configuration.architecture
-    data, _, _, arguments = bench.settings(seed, output)
-    begin(arguments)
+    settings = bench.settings(seed, output)
+    data = settings.data
+    set_seed(seed)
     model, processor = bench.load(configuration.config)
     bench.fit_norms(model)
     captions = bench.captions(seed, configuration.emotion_words) if model.config.use_captions else {}
@@ -217,12 +219,15 @@ def train_run(bench: Bench, key: str, seed: int) -> None:
     training = {split: sources[split] for split in ("train", "validation")}
     # Only what texts taught is taken up again, where a run of the same architecture has stored it.
     forget_epochs(output)
-    command.fit_classifier(model, processor, data, bench.run, training, arguments, True)
+    run = TrainingRun("escnet", settings, [*bench.datasets.values()], resumed=True, checkpoint=None, log={})
+    command.fit_classifier(model, processor, data, bench.run, training, run)
     forget_epochs(output)
     model.eval()
     calibrate(model, processor, sources["validation"])
     kept = {
-        source.name: source_logits(model, processor, source) / model.config.temperature_for(source.emotion_model)
+        source.name: model.config.calibrated_probabilities(
+            source_logits(model, processor, source), source.emotion_model
+        ).log()
         for source in sources["test"]
     }
     if key == "full":

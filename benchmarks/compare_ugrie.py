@@ -26,7 +26,11 @@ from iec_hub.evaluation import accuracy_difference, evaluate_distributions, fit_
 from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning import ugrie_command as command
 from iec_hub.finetuning import ugrie_training as stages
+from iec_hub.finetuning.stage_results import load_taught
 from iec_hub.finetuning.trainer import EmotionTrainingArguments
+from iec_hub.finetuning.training_sets import load_data
+from iec_hub.finetuning.ugrie_arguments import DataArguments, ModelArguments
+from iec_hub.finetuning.ugrie_loading import load_model
 from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -39,11 +43,11 @@ class Bench:
 
     def __init__(self, data_dir: Path, work: Path):
         backbones, folder = work / "backbones", data_dir
-        self.data = command.DataArguments(
+        self.data = DataArguments(
             data=[str(folder / "emotion6"), str(folder / "fi")],
             captions=[str(folder / name / "metadata.csv") for name in ("oasis", "captions")],
         )
-        start = command.ModelArguments(
+        start = ModelArguments(
             vision=str(backbones / "vision"),
             text=str(backbones / "language"),
             config=str(work / "config.json"),
@@ -51,9 +55,9 @@ class Bench:
         )
         self.run = stages.UgrieRun(cache=work / "features")
         self.arguments = settings(work / "bench")
-        self.datasets = {d.name: d for d in command.load_data(self.data, start, 0)}
+        self.datasets = {d.name: d for d in load_data(self.data, start, 0)}
         stages.begin(self.arguments)
-        self.model, self.processor = command.load_model(start, [d.emotion_model for d in self.datasets.values()])
+        self.model, self.processor = load_model(start, [d.emotion_model for d in self.datasets.values()])
         self.sources = {
             split: {
                 s.name: s
@@ -62,7 +66,7 @@ class Bench:
             for split in ("train", "validation", "test")
         }
         self.taught = {"mikels8"}
-        self.log = stages.load_taught(self.model, work / "run" / "ugrie-mini" / "taught")
+        self.log = load_taught(self.model, work / "run" / "ugrie-mini" / "taught")
 
     def norm(self, features: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -119,7 +123,7 @@ def probe_rows(bench: Bench, name: str) -> dict[str, tuple[torch.Tensor, torch.T
 
 def ugrie_row(model: Any, processor: UgrieProcessor, source: Any) -> torch.Tensor:
     logits = stages.feature_logits(model, processor, source.features[0], source.emotion_model)
-    return (logits / model.config.temperature_for(source.emotion_model)).softmax(-1)
+    return model.config.calibrated_probabilities(logits, source.emotion_model)
 
 
 def compare(bench: Bench, seeds: list[int]) -> dict[str, Any]:

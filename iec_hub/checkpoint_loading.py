@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoProcessor
 
 from iec_hub.errors import CheckpointError
 from iec_hub.registry import BUNDLED_CHECKPOINTS
@@ -29,7 +28,7 @@ def usable_device(device: str | torch.device | None) -> torch.device:
 
 
 def load_checkpoint(path: str, name: str, dtype: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-    """A model and its processor.
+    """A model and its processor; of an adapter, its base with the adapter in it.
 
     Args:
         path: directory or Hub id; `name`: what errors call it.
@@ -39,13 +38,16 @@ def load_checkpoint(path: str, name: str, dtype: Any, kwargs: dict[str, Any]) ->
         CheckpointError: if there is no such checkpoint, or it is damaged.
     """
     from iec_hub.models import AutoImageEmotionModel
+    from iec_hub.models.adapter_loading import processor_of
 
     shared = {key: kwargs[key] for key in ("revision", "token", "cache_dir", "local_files_only") if key in kwargs}
     try:
         model, report = AutoImageEmotionModel.from_pretrained(
             path, dtype=dtype, use_safetensors=True, output_loading_info=True, **kwargs
         )
-        processor = AutoProcessor.from_pretrained(path, **shared)
+        processor = processor_of(path, **shared)
+    except CheckpointError:  # an adapter's, which says all
+        raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300].rstrip(".")
         raise CheckpointError(

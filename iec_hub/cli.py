@@ -1,4 +1,4 @@
-"""The `iec-hub` command: predict, evaluate, train.
+"""The `iec-hub` command: predict, evaluate, train, merge, push, push-space.
 
 Heavy libraries are imported by the commands, so that `iec-hub --help` answers at once.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from iec_hub import __version__
-from iec_hub.commands import evaluate, predict, train
+from iec_hub.commands import evaluate, merge, predict, push, push_space, train
 from iec_hub.errors import IecHubError
 from iec_hub.registry import METHODS
 
@@ -35,6 +35,10 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(command)
         _add_model_arguments(command)
+        command.set_defaults(run=module.run)
+    for name, module in (("merge", merge), ("push", push), ("push-space", push_space)):
+        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        module.add_arguments(command)
         command.set_defaults(run=module.run)
     # Its arguments are those of the method's own trainer, which gets them unread.
     commands.add_parser("train", help=train.HELP, add_help=False)

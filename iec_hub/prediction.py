@@ -123,7 +123,10 @@ class EmotionPrediction:
         evidence: regions and words that spoke for the top emotion.
         concepts, reasoning, captions, embedded_text, attributes: see the methods that fill them; ``None`` where a
             method has no such part, an empty tuple where it looked and found nothing.
-        sure_confidence, sure_ratio: the rule behind :attr:`uncertain`.
+        sure_confidence, sure_ratio: the rule behind :attr:`uncertain`, where there is no `sure_threshold`.
+        sure_threshold: the confidence from which on the prediction is sure, where one was fitted on validation; it
+            replaces that rule.
+        sure_coverage: the share of the validation pictures that `sure_threshold` was fitted to call sure.
         model: name of the checkpoint that spoke.
     """
 
@@ -140,6 +143,8 @@ class EmotionPrediction:
     attributes: tuple[Tag, ...] | None = None
     sure_confidence: float = field(default=SURE_CONFIDENCE)
     sure_ratio: float = field(default=SURE_RATIO)
+    sure_threshold: float | None = None
+    sure_coverage: float | None = None
     model: str = ""
 
     def __post_init__(self) -> None:
@@ -183,18 +188,35 @@ class EmotionPrediction:
     def uncertain(self) -> bool:
         """Whether the top label should be read as a guess.
 
-        A prediction is sure when its top label holds at least `sure_confidence` (half) of the probability, or
-        at least `sure_ratio` times (twice) as much as the second label. Every other one is uncertain.
+        Where a threshold was fitted on validation, a prediction is sure when its top label holds at least
+        `sure_threshold` of the probability. Elsewhere it is sure when its top label holds at least `sure_confidence`
+        (half) of the probability, or at least `sure_ratio` times (twice) as much as the second label. Every other one
+        is uncertain.
         """
-        if self.confidence >= self.sure_confidence or len(self.labels) == 1:
+        if len(self.labels) == 1:
+            return False
+        if self.sure_threshold is not None:
+            return self.confidence < self.sure_threshold
+        return self._close
+
+    @property
+    def _close(self) -> bool:
+        """Whether the top label has neither `sure_confidence` nor `sure_ratio` times as much as the second."""
+        if self.confidence >= self.sure_confidence:
             return False
         return self.confidence < self.sure_ratio * self.ranking[1][1]
 
     def summary(self) -> str:
-        """One sentence for people, such as ``"awe (62 %)"`` or ``"torn between awe (35 %) and fear (30 %)"``."""
+        """A few words for people.
+
+        Such as ``"awe (62 %)"``; where it is uncertain ``"torn between awe (35 %) and fear (30 %)"``, or ``"guessing
+        awe (55 %)"`` where the second label is far behind.
+        """
         (first, p), *rest = self.ranking
         if not self.uncertain:
             return f"{first} ({p:.0%})"
+        if not self._close:
+            return f"guessing {first} ({p:.0%})"
         return f"torn between {first} ({p:.0%}) and {rest[0][0]} ({rest[0][1]:.0%})"
 
     def to_dict(self) -> dict[str, Any]:

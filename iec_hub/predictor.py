@@ -396,7 +396,8 @@ class EmotionPredictor:
         """Predictions from probabilities over `source` `(items, labels)` and what the method says about each item."""
         rows = probabilities.detach().double().cpu()
         rows = map_distribution((rows / rows.sum(-1, keepdim=True)).numpy(), source, target).tolist()
-        config = self.model.config
+        # A threshold was fitted to one set of labels; what is added up from them follows the general rule.
+        rule = self.model.config.sure_rule(source if source.labels == target.labels else target)
         return [
             EmotionPrediction(
                 emotion_model=target.name,
@@ -404,9 +405,8 @@ class EmotionPredictor:
                 probabilities=tuple(row),
                 method=self.method,
                 evidence=_evidence(None if regions is None else regions[index], explanation),
-                sure_confidence=config.sure_confidence,
-                sure_ratio=config.sure_ratio,
                 model=self.name,
+                **rule,
                 **explanation,
             )
             for index, (row, explanation) in enumerate(zip(rows, explanations, strict=True))
@@ -414,7 +414,7 @@ class EmotionPredictor:
 
     def _probabilities(self, output: ImageEmotionOutput, inputs: BatchFeature, source: EmotionModel) -> torch.Tensor:
         logits = self.model.correct_logits(output.logits.float(), inputs, source)
-        return (logits / self.model.config.temperature_for(source)).softmax(dim=-1)
+        return self.model.config.calibrated_probabilities(logits, source)
 
     @staticmethod
     def _top_score(probabilities: torch.Tensor, source: EmotionModel, target: EmotionModel) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """How good predicted emotion distributions are, and how far that can be trusted."""
 
-from iec_hub.evaluation.calibration import apply_temperature, fit_temperature
+from iec_hub.evaluation.calibration import DEVIATION, apply_temperature, fit_scaling, fit_temperature, offset_gain
 from iec_hub.evaluation.metrics import (
     Interval,
     accuracy,
@@ -16,21 +16,36 @@ from iec_hub.evaluation.metrics import (
     soft_cross_entropy,
     spearman,
 )
+from iec_hub.evaluation.report import distribution_report
+from iec_hub.evaluation.selective import (
+    area_under_risk_coverage,
+    coverage_threshold,
+    risk_coverage,
+    sure_pictures,
+)
 
 __all__ = [
+    "DEVIATION",
     "Interval",
     "accuracy",
     "accuracy_difference",
     "apply_temperature",
+    "area_under_risk_coverage",
     "bootstrap_interval",
     "brier",
     "correct",
+    "coverage_threshold",
+    "distribution_report",
     "evaluate_distributions",
     "expected_calibration_error",
+    "fit_scaling",
     "fit_temperature",
     "kl_divergence",
     "macro_f1",
+    "offset_gain",
     "reliability",
+    "risk_coverage",
     "soft_cross_entropy",
     "spearman",
+    "sure_pictures",
 ]

@@ -20,8 +20,12 @@ _SMALLEST = 1e-12
 _TIE = 1e-9
 
 
-def _checked(predicted: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 (N, n) distributions."""
+def checked_pair(predicted: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 (N, n) distributions.
+
+    Raises:
+        DataError: If they are no distributions that fit.
+    """
     predicted = np.asarray(predicted, dtype=np.float64)
     if predicted.ndim != 2 or 0 in predicted.shape:
         raise DataError(f"Predictions of shape {predicted.shape} cannot be scored; give one row per picture.")
@@ -50,7 +54,7 @@ def checked_targets(target: Any, shape: tuple[int, int]) -> np.ndarray:
     return target / totals
 
 
-def _true_and_predicted(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def true_and_predicted(predicted: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Label indices (N,), (N,). Of tied targets, the predicted one counts where it is among them."""
     chosen = predicted.argmax(axis=1)
     rows = np.arange(len(target))
@@ -64,7 +68,7 @@ def correct(predicted: Any, target: Any) -> np.ndarray:
     Raises:
         DataError: If the arrays are not distributions that fit; so with every metric here.
     """
-    true, chosen = _true_and_predicted(*_checked(predicted, target))
+    true, chosen = true_and_predicted(*checked_pair(predicted, target))
     return true == chosen
 
 
@@ -78,9 +82,12 @@ def macro_f1(predicted: Any, target: Any) -> float:
 
     The mean is over the labels that are true or predicted for some picture, as in scikit-learn.
     """
-    predicted, target = _checked(predicted, target)
-    true, chosen = _true_and_predicted(predicted, target)
-    labels = predicted.shape[1]
+    return mean_f1(*true_and_predicted(*checked_pair(predicted, target)))
+
+
+def mean_f1(true: np.ndarray, chosen: np.ndarray) -> float:
+    """`macro_f1` of label indices (N,), (N,)."""
+    labels = int(max(true.max(), chosen.max())) + 1
     hits = np.bincount(chosen[true == chosen], minlength=labels)
     # TP + FP and TP + FN: how often a label is predicted, and how often true.
     seen = np.bincount(chosen, minlength=labels) + np.bincount(true, minlength=labels)
@@ -101,7 +108,7 @@ def reliability(predicted: Any, target: Any, bins: int = 15) -> list[Reliability
     """A reliability diagram: mean confidence and accuracy in bins of equal width over 0 to 1."""
     if bins < 1:
         raise DataError(f"{bins} bins cannot hold the pictures; use at least 1.")
-    predicted, target = _checked(predicted, target)
+    predicted, target = checked_pair(predicted, target)
     confidence, right = predicted.max(axis=1), correct(predicted, target)
     edges = np.linspace(0.0, 1.0, bins + 1)
     # The left side makes a bin (low, high], as in Guo et al. 2017.
@@ -128,8 +135,12 @@ def expected_calibration_error(predicted: Any, target: Any, bins: int = 15) -> f
 
 def soft_cross_entropy(predicted: Any, target: Any) -> float:
     """Mean over pictures of -sum_i target_i log predicted_i, in nats; a probability of 0 counts as 1e-12."""
-    predicted, target = _checked(predicted, target)
-    return float(-(target * np.log(np.maximum(predicted, _SMALLEST))).sum(axis=1).mean())
+    return float(cross_entropies(*checked_pair(predicted, target)).mean())
+
+
+def cross_entropies(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """`soft_cross_entropy` of each picture (N,), of distributions (N, n) both."""
+    return -(target * np.log(np.maximum(predicted, _SMALLEST))).sum(axis=1)
 
 
 def kl_divergence(predicted: Any, target: Any) -> float:
@@ -137,14 +148,24 @@ def kl_divergence(predicted: Any, target: Any) -> float:
 
     It is the soft cross-entropy without the entropy of the votes, which no prediction can beat.
     """
-    predicted, target = _checked(predicted, target)
-    entropy = -(target * np.log(np.where(target > 0, target, 1.0))).sum(axis=1).mean()
-    return soft_cross_entropy(predicted, target) - float(entropy)
+    predicted, target = checked_pair(predicted, target)
+    return soft_cross_entropy(predicted, target) - float(entropies(target).mean())
+
+
+def entropies(target: np.ndarray) -> np.ndarray:
+    """Entropy of each picture's votes (N,), in nats, of distributions (N, n)."""
+    return -(target * np.log(np.where(target > 0, target, 1.0))).sum(axis=1)
 
 
 def brier(predicted: Any, target: Any) -> float:
-    """Mean over pictures of sum_i (predicted_i - target_i)^2, 0 to 2."""
-    predicted, target = _checked(predicted, target)
+    """Mean over pictures of sum_i (predicted_i - target_i)^2, 0 to 2.
+
+    With votes as targets it is the squared distance of the two distributions, so 0 is a perfect prediction of them.
+
+    Source: Brier, Verification of Forecasts Expressed in Terms of Probability, Monthly Weather Review 78, 1950,
+    equation 2, with the share of the votes in place of what occurred.
+    """
+    predicted, target = checked_pair(predicted, target)
     return float(((predicted - target) ** 2).sum(axis=1).mean())
 
 
@@ -152,15 +173,16 @@ def evaluate_distributions(predicted: Any, target: Any) -> dict[str, float | int
     """The metrics that a model card reports.
 
     Returns:
-        accuracy, macro_f1, ece (each 0 to 1), soft_cross_entropy and kl (nats), and n (pictures).
+        accuracy, macro_f1, ece (each 0 to 1), soft_cross_entropy and kl (nats), brier (0 to 2), and n (pictures).
     """
-    predicted, target = _checked(predicted, target)
+    predicted, target = checked_pair(predicted, target)
     return {
         "accuracy": accuracy(predicted, target),
         "macro_f1": macro_f1(predicted, target),
         "ece": expected_calibration_error(predicted, target),
         "soft_cross_entropy": soft_cross_entropy(predicted, target),
         "kl": kl_divergence(predicted, target),
+        "brier": brier(predicted, target),
         "n": len(predicted),
     }
 

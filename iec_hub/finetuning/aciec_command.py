@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,31 +13,28 @@ from iec_hub.affect.embedded_text import default_text_reader
 from iec_hub.data import EmotionDataset
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
-from iec_hub.evaluation import evaluate_distributions, fit_temperature
+from iec_hub.evaluation import evaluate_distributions
 from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning import aciec_training as stages
 from iec_hub.finetuning import concept_training as concepts
 from iec_hub.finetuning.aciec_arguments import (
-    CardArguments,
     DataArguments,
-    ModelArguments,
     RecipeArguments,
     check_arguments,
     parse_arguments,
     text_and_model,
 )
 from iec_hub.finetuning.aciec_loading import load_model, load_reasoner
+from iec_hub.finetuning.arguments import TrainingSettings
 from iec_hub.finetuning.emotion_texts import TextSource, comments, concept_lists, told_in
 from iec_hub.finetuning.feeling_training import Opinion, teach_feelings
-from iec_hub.finetuning.measuring import round_to_half, save_run
-from iec_hub.finetuning.model_card import write_model_card
+from iec_hub.finetuning.measuring import ScoredImages
+from iec_hub.finetuning.run import TrainingRun
+from iec_hub.finetuning.starting import place
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder
 from iec_hub.finetuning.trainer import EmotionTrainingArguments
-from iec_hub.finetuning.ugrie_loading import load_data
-from iec_hub.finetuning.ugrie_training import begin
+from iec_hub.finetuning.training_sets import balance_sources
 from iec_hub.models.aciec import AciecForImageEmotion, AciecProcessor
-
-logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         IecHubError: with one sentence, for arguments and data that cannot be used.
     """
-    return train(*parse_arguments(argv, __doc__))
+    return train(parse_arguments(argv, __doc__))
 
 
 @dataclass
@@ -71,6 +66,7 @@ class Run:
     remarks: list[TextSource]
     log: dict[str, Any]
     reasoner: Any = None
+    training: TrainingRun | None = None
 
     @property
     def cache(self) -> Path | None:
@@ -89,55 +85,51 @@ class Run:
         ]
 
 
-def train(
-    data: DataArguments,
-    start: ModelArguments,
-    recipe: RecipeArguments,
-    card: CardArguments,
-    arguments: EmotionTrainingArguments,
-) -> dict[str, Any]:
+def train(settings: TrainingSettings) -> dict[str, Any]:
     """The whole run: concepts, reasoning, classifier, calibration, metrics, card."""
-    run = prepare(data, start, recipe, card, arguments)
-    if "classifier" in recipe.stages:
-        fit_classifier(run, classifier_texts(run), start.freeze)
-    if arguments.process_index == 0:
-        _finish(run)
-        output = Path(arguments.output_dir)
-        save_run(run.model, run.processor, output, run.log, half=recipe.half_precision_weights)
-        settings = vars(data) | vars(start) | vars(recipe)
-        notes = Path(card.card_notes).read_text(encoding="utf-8-sig") if card.card_notes else ""
-        write_model_card(output, run.model.config, run.log, settings, arguments, card.license, notes)
-        logger.info("Saved to %s", output)
-        print(json.dumps({name: run.log[name] for name in ("validation", "test") if name in run.log}))
-    return run.log
+    run = prepare(settings)
+    if "classifier" in run.recipe.stages:
+        fit_classifier(run, classifier_texts(run), settings.start.freeze)
+
+    @torch.no_grad()
+    def scored(split: str) -> list[ScoredImages]:
+        return scored_images(run, split)
+
+    return run.training.finish(run.model, run.processor, scored)
 
 
-def prepare(
-    data: DataArguments,
-    start: ModelArguments,
-    recipe: RecipeArguments,
-    card: CardArguments,
-    arguments: EmotionTrainingArguments,
-) -> Run:
+def prepare(settings: TrainingSettings) -> Run:
     """Everything before the text classifier: stages 1 and 2."""
-    check_arguments(data, start, recipe, card)
-    begin(arguments)
-    datasets = load_data(data, start, arguments.seed)
+    check_arguments(settings)
+    data, start, recipe, arguments = settings.data, settings.start, settings.recipe, settings.arguments
+    training = TrainingRun.begin("aciec", settings)
+    datasets = training.datasets
     if len({dataset.emotion_model.name for dataset in datasets}) < len(datasets):
         raise DataError("Two data sets are over the same emotion model; join them into one before training ACIEC.")
-    model, processor = load_model(data, start, [dataset.emotion_model for dataset in datasets])
+    model, processor = training.load(
+        lambda quantization: load_model(data, start, training.emotion_models, quantization)
+    )
     model.config.contrastive_weight = recipe.contrastive_weight
-    log: dict[str, Any] = {"seed": arguments.seed, "data": {d.name: d.report() for d in datasets}}
-    run = Run(model, processor, data, recipe, arguments, datasets, {}, [], [], log, load_reasoner(start, model))
+    reasoner = load_reasoner(start, model)
+    run = Run(model, processor, data, recipe, arguments, datasets, {}, [], [], training.log, reasoner, training)
     _read_texts(run)
-    run.splits = {split: run.load(split) for split in ("train", "validation")}
-    taught = _fit_concepts(run, start) if "concepts" in recipe.stages else {}
+    place(model, arguments.device)
+    with arguments.main_process_first(desc="looking at images"):
+        run.splits = {split: run.load(split) for split in ("train", "validation")}
+    place(model, "cpu")
+    balance_sources([images.source for images in run.splits["train"]], data.balance)
+    if start.model is None and hasattr(model.feature_norm, "fit"):
+        model.feature_norm.fit(torch.cat([images.source.features[0].float() for images in run.splits["train"]]))
+    # Stage 1 changes parts that an adapter of a trained checkpoint does not hold.
+    learns_concepts = "concepts" in recipe.stages and bool(run.lists and data.sentence_encoder)
+    training.adapt(model, fresh=start.model is None or learns_concepts)
+    taught = _fit_concepts(run) if "concepts" in recipe.stages else {}
     for images in (*run.splits["train"], *run.splits["validation"]):
         if not images.seen.embedded.any():
             stages.embed_images(model, images)
     if "reasoning" in recipe.stages:
         train, validation = ([images.seen for images in run.splits[split]] for split in ("train", "validation"))
-        log["strengths"] = teach_feelings(model, train, validation, taught, arguments.seed)
+        run.log["strengths"] = teach_feelings(model, train, validation, taught, arguments.seed)
     else:
         feel(run, "train")
         feel(run, "validation")
@@ -159,7 +151,7 @@ def _read_texts(run: Run) -> None:
             run.remarks.append(comments(path, trained))
 
 
-def _fit_concepts(run: Run, start: ModelArguments) -> dict[str, LinearProbe]:
+def _fit_concepts(run: Run) -> dict[str, LinearProbe]:
     """Stage 1, where there are lists of concepts; without them the detector stays as it was pretrained.
 
     Returns:
@@ -167,8 +159,6 @@ def _fit_concepts(run: Run, start: ModelArguments) -> dict[str, LinearProbe]:
     """
     model, recipe = run.model, run.recipe
     train = run.splits["train"]
-    if start.model is None and hasattr(model.feature_norm, "fit"):
-        model.feature_norm.fit(torch.cat([images.source.features[0].float() for images in train]))
     if not run.lists or not run.data.sentence_encoder:
         return {}
     listed, encoder = run.lists[0], SentenceEncoder(run.data.sentence_encoder)
@@ -272,11 +262,15 @@ def fit_classifier(run: Run, texts: ClassifierTexts, freeze: Sequence[str] = ())
         run.recipe.similarity_sampling,
         run.recipe.patience,
     )
+    stages.freeze_parts(run.model, settings.freeze)
+    if run.training is not None:
+        run.training.show_parameters(run.model)
     trainer = stages.train_on_texts(
         run.model, run.processor, texts.train, texts.validation, texts.others, settings, run.arguments
     )
-    run.model.cpu()
-    run.log["history"] = [entry for entry in trainer.state.log_history if "eval_soft_cross_entropy" in entry]
+    place(run.model, "cpu")
+    if run.training is not None:
+        run.training.keep_history(trainer)
 
 
 def _measured_opinions(run: Run, opinions: dict[str, Opinion]) -> dict[str, Any]:
@@ -302,38 +296,28 @@ def own_texts(run: Run, split: str) -> list[TextSource]:
     ]
 
 
-@torch.no_grad()
-def _finish(run: Run) -> None:
-    """Calibrate on validation, then measure what will be loaded: with the weights as they are stored."""
-    model, log = run.model, run.log
-    model.eval()
-    if run.recipe.half_precision_weights:
-        round_to_half(model)
-    if any("test" in dataset.splits() for dataset in run.datasets):
-        everything = run.datasets
-        run.datasets = [dataset for dataset in everything if "test" in dataset.splits()]
+def scored_images(run: Run, split: str) -> list[ScoredImages]:
+    """Logits of one split by the model as it is stored, from the texts that it makes of the images."""
+    if split == "test":
+        everything, run.datasets = run.datasets, [d for d in run.datasets if "test" in d.splits()]
         run.splits["test"] = run.load("test")
         run.datasets = everything
-    if run.recipe.half_precision_weights:  # a rounded tower's features are not those of the training any more
-        run.splits["validation"] = run.load("validation")
-    for split in ("validation", "test"):
-        for images in run.splits.get(split, ()):
-            stages.embed_images(model, images)
-    log["temperatures"] = {}
-    for split in ("validation", "test"):
-        if split not in run.splits:
-            continue
-        feel(run, split)
-        log[split] = {}
-        for source in own_texts(run, split):
-            logits = stages.text_logits(model, run.processor, source)
-            name = source.emotion_model.name
-            if split == "validation":
-                log["temperatures"][name] = fit_temperature(logits.numpy(), source.distributions.numpy())
-            probabilities = (logits / log["temperatures"][name]).softmax(-1)
-            log[split][source.name] = evaluate_distributions(probabilities.numpy(), source.distributions.numpy())
-        _measure_concepts(run, split)
-    model.config.temperatures = log["temperatures"]
+    elif run.recipe.half_precision_weights:  # a rounded tower's features are not those of the training any more
+        run.splits[split] = run.load(split)
+    for images in run.splits[split]:
+        stages.embed_images(run.model, images)
+    feel(run, split)
+    _measure_concepts(run, split)
+    return [
+        ScoredImages(
+            source.name,
+            source.emotion_model,
+            stages.text_logits(run.model, run.processor, source),
+            source.distributions,
+            [example.origin for example in images.source.examples],
+        )
+        for source, images in zip(own_texts(run, split), run.splits[split], strict=True)
+    ]
 
 
 def _measure_concepts(run: Run, split: str) -> None:

@@ -7,36 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer
 
 from iec_hub.affect.concepts import read_vocabulary
 from iec_hub.affect.reasoning import Reasoner
 from iec_hub.emotions import EmotionModel
-from iec_hub.errors import CheckpointError, DataError
+from iec_hub.errors import DataError
 from iec_hub.finetuning.aciec_arguments import DataArguments, ModelArguments
-from iec_hub.finetuning.ugrie_arguments import read_config
+from iec_hub.finetuning.arguments import read_config
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
 from iec_hub.models.aciec import ACIEC_PRESETS, AciecForImageEmotion, AciecProcessor
-from iec_hub.registry import checkpoint_path
 
 
 def load_model(
-    data: DataArguments, start: ModelArguments, emotion_models: Sequence[EmotionModel]
+    data: DataArguments, start: ModelArguments, emotion_models: Sequence[EmotionModel], quantization: Any = None
 ) -> tuple[AciecForImageEmotion, AciecProcessor]:
     """The model to train and its processor; a continued checkpoint keeps the labels it knows and learns new ones.
+
+    Args:
+        quantization: quantisation configuration for a continued checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint or a backbone cannot be loaded.
     """
     models = {model.name: model for model in emotion_models}
-    try:
-        return _continued(start.model, models, data) if start.model else _assembled(start, models, data)
-    except DataError:
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise CheckpointError(
-            f"The model to start from could not be loaded; check its id or folder ({reason})."
-        ) from error
+    if start.model:
+        return loaded(lambda: _continued(start.model, models, data, quantization))
+    return loaded(lambda: _assembled(start, models, data))
 
 
 def load_reasoner(start: ModelArguments, model: AciecForImageEmotion) -> Reasoner | None:
@@ -58,13 +55,10 @@ def load_reasoner(start: ModelArguments, model: AciecForImageEmotion) -> Reasone
 
 
 def _continued(
-    name: str, models: dict[str, EmotionModel], data: DataArguments
+    name: str, models: dict[str, EmotionModel], data: DataArguments, quantization: Any
 ) -> tuple[AciecForImageEmotion, AciecProcessor]:
-    path = checkpoint_path(name)
-    kind = AutoConfig.from_pretrained(path).model_type
-    if kind != "aciec":
-        raise DataError(f"{name!r} is a checkpoint of {kind!r}, not of 'aciec'; give one of ACIEC.")
-    model = AciecForImageEmotion.from_pretrained(path, dtype=torch.float32)
+    path = checked_path(name, "aciec", "ACIEC")
+    model = AciecForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
     model.set_emotion_models(list((model.config.trained_emotion_models | models).values()))
     processor = AciecProcessor.from_pretrained(path).adopt(model.config)
     if data.concepts:

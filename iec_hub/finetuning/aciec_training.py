@@ -18,16 +18,17 @@ from iec_hub.data import EmotionDataset
 from iec_hub.emotions import EmotionModel
 from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning import concept_training as concepts
+from iec_hub.finetuning.adapters import set_trainable
 from iec_hub.finetuning.emotion_texts import EmotionTexts, KindSampler, Semantics, TextCollator, TextSource
 from iec_hub.finetuning.escnet_training import light_and_colour
 from iec_hub.finetuning.features import cached_features
 from iec_hub.finetuning.feeling_training import FOLDS, Opinion, SeenImages, folds, text_feelings
 from iec_hub.finetuning.image_answers import kept_reasoning, kept_texts
+from iec_hub.finetuning.run import resume_point
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder, fit_alignment, place_images
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import ImageSource
-from iec_hub.finetuning.ugrie_loading import read_captions
-from iec_hub.finetuning.ugrie_training import resume_point
+from iec_hub.finetuning.training_sets import read_captions
 from iec_hub.models.aciec import AciecForImageEmotion, AciecProcessor, ImageText, TextParts
 from iec_hub.models.aciec.configuration_aciec import FEELING_ATTRIBUTES
 from iec_hub.models.aciec.reasoner_aciec import reason
@@ -250,7 +251,9 @@ def image_texts(
             said = opinion.logits(images.seen.feelings, columns[emotion_model.name])[0].softmax(-1)
             labels = torch.lerp(labels, said, teacher_weight) if own else said
         name = images.source.name if own else ""
-        sources.append(TextSource(name, emotion_model, image_parts(model, images, emotion_model), labels))
+        parts = image_parts(model, images, emotion_model)
+        balance = {"weights": images.source.weights, "shares": images.source.shares} if own else {}
+        sources.append(TextSource(name, emotion_model, parts, labels, **balance))
     return sources
 
 
@@ -282,11 +285,9 @@ def freeze_parts(model: AciecForImageEmotion, freeze: Sequence[str]) -> None:
 
     The word embeddings stay as they are: concepts are placed by them, and few texts would only unlearn rare words.
     """
-    model.requires_grad_(False)
-    model.emotion_classifier.requires_grad_(True)
-    if "language" not in freeze:
-        model.text_encoder.requires_grad_(True)
-        model.text_encoder.get_input_embeddings().requires_grad_(False)
+    frozen = ["vision_model.", "feature_norm.", "concept_detector.", "reasoner."]
+    set_trainable(model, [*frozen, "text_encoder."] if "language" in freeze else frozen)
+    model.text_encoder.get_input_embeddings().requires_grad_(False)
 
 
 def train_on_texts(
@@ -325,7 +326,10 @@ def train_on_texts(
         eval_collator=TextCollator(processor),
         train_dataset=data,
         eval_dataset=held_out,
-        train_sampler=KindSampler(data, arguments.train_batch_size),
+        # A step's images, whichever process and part of the accumulation reads them.
+        train_sampler=KindSampler(
+            data, arguments.train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
+        ),
         processing_class=processor,
         callbacks=callbacks,
     )

@@ -14,8 +14,9 @@ from transformers import BatchFeature, IntervalStrategy, PreTrainedModel, Traini
 
 from iec_hub.errors import DataError
 from iec_hub.finetuning.captioned_images import CaptionPairs, caption_pairs
+from iec_hub.finetuning.run import resume_point
+from iec_hub.finetuning.stage_results import load_taught, save_taught
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EpochOfData
-from iec_hub.finetuning.ugrie_training import load_taught, resume_point, save_taught
 from iec_hub.models.escnet import AttributeCaptioner, EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.escnet.captioner_escnet import fitted
 
@@ -205,8 +206,11 @@ def train_captioner(
     device, was_training = model.classifier.weight.device, model.training
     collator = CaptionCollator.of(processor, captioner, most_tokens)
     if lora is None:
+        # Where the whole model has an adapter, the captioner's part of it is what learns.
+        adapted = any("lora_" in name for name, _ in captioner.named_parameters())
         for name, parameter in captioner.named_parameters():
-            parameter.requires_grad_(train_vision or not name.startswith(_VISION[captioner.config.model_type]))
+            seen = train_vision or not name.startswith(_VISION[captioner.config.model_type])
+            parameter.requires_grad_(seen and (not adapted or "lora_" in name))
     else:
         captioner = _adapted(captioner, lora)
     settings = _settings(arguments, epochs, validation)

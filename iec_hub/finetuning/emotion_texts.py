@@ -19,6 +19,7 @@ from iec_hub.affect.concepts import POLARITIES, ConceptVocabulary
 from iec_hub.emotions import EmotionModel, map_distribution
 from iec_hub.errors import EmotionMappingError
 from iec_hub.finetuning.teaching import read_emotion_texts
+from iec_hub.finetuning.training_data import drawn, weigh
 from iec_hub.models.aciec import AciecProcessor, TextParts
 
 _CONCEPTS_TOLD = (4, 8)
@@ -35,6 +36,8 @@ class TextSource:
         distributions: `(texts, labels)`, what the texts evoke.
         quotable: whether a text may stand inside an image.
         concepts: of lists, per text all of its concepts; a wording tells some of them.
+        weights: `(texts,)`, how much each counts in the loss; 1 if left out.
+        shares: `(texts,)`, how likely each is to be drawn, summing to 1; left out, each comes once an epoch.
     """
 
     name: str
@@ -43,6 +46,8 @@ class TextSource:
     distributions: torch.Tensor
     quotable: bool = False
     concepts: Sequence[Sequence[int]] = ()
+    weights: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.versions)
@@ -164,6 +169,8 @@ class EmotionTexts(Dataset):
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         if index < len(self._images):
             source, place = self._images[index]
+            if self.augment and source.shares is not None:
+                place = drawn(source.shares, rng)
             return self._image(source, place, rng)
         source = self.texts[(index - len(self._images)) % len(self.texts)]
         place = rng.randrange(len(source))
@@ -184,7 +191,8 @@ class EmotionTexts(Dataset):
             parts = parts._replace(concepts="")
         elif left_out < 2 * self.source_dropout and parts.concepts:
             parts = parts._replace(sentences="")
-        return self._item(source, parts, distribution)
+        item = self._item(source, parts, distribution)
+        return item if source.weights is None else item | {"weight": source.weights[place]}
 
     @staticmethod
     def _item(source: TextSource, parts: TextParts, distribution: torch.Tensor) -> dict[str, Any]:
@@ -253,6 +261,7 @@ class TextCollator:
             distributions=[item["distribution"] for item in items],
         )
         batch.pop("emotion_models")
+        weigh(batch, items)
         if self.semantics is not None:
             # An ordinary tensor: one of inference mode cannot enter a training step.
             batch["semantics"] = self.semantics(batch).clone()

@@ -11,7 +11,7 @@ from torch import nn
 from iec_hub.evaluation.probe import LinearProbe
 from iec_hub.finetuning.features import cached_features
 from iec_hub.finetuning.training_data import ImageSource
-from iec_hub.finetuning.ugrie_loading import read_captions
+from iec_hub.finetuning.training_sets import read_captions
 from iec_hub.finetuning.word_detector import (
     DetectorFit,
     WordLabel,

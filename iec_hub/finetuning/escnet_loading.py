@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer
 
 from iec_hub.emotions import EmotionModel
-from iec_hub.errors import CheckpointError, DataError
+from iec_hub.finetuning.arguments import read_config
 from iec_hub.finetuning.escnet_arguments import ModelArguments
-from iec_hub.finetuning.ugrie_arguments import read_config
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
 from iec_hub.models.escnet import ESCNET_PRESETS, EscnetForImageEmotion, EscnetProcessor
-from iec_hub.registry import checkpoint_path
 
 
 def load_model(
-    start: ModelArguments, emotion_models: list[EmotionModel]
+    start: ModelArguments, emotion_models: Sequence[EmotionModel], quantization: Any = None
 ) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
     """The model to train and its processor; a continued checkpoint keeps the labels it knows and learns new ones.
+
+    Args:
+        quantization: quantisation configuration for a continued checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint or a backbone cannot be loaded.
     """
     models = {model.name: model for model in emotion_models}
-    try:
-        return _continued(start.model, models) if start.model else _assembled(start, models)
-    except DataError:
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise CheckpointError(
-            f"The model to start from could not be loaded; check its id or folder ({reason})."
-        ) from error
+    if start.model:
+        return loaded(lambda: _continued(start.model, models, quantization))
+    return loaded(lambda: _assembled(start, models))
 
 
-def known_emotion_models(start: ModelArguments) -> dict[str, EmotionModel]:
-    """What the checkpoint to continue from can tell already; nothing where the run starts from backbones."""
-    return AutoConfig.from_pretrained(checkpoint_path(start.model)).trained_emotion_models if start.model else {}
-
-
-def _continued(name: str, models: dict[str, EmotionModel]) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
-    path = checkpoint_path(name)
-    kind = AutoConfig.from_pretrained(path).model_type
-    if kind != "escnet":
-        raise DataError(f"{name!r} is a checkpoint of {kind!r}, not of 'escnet'; give one of ESCNet.")
-    model = EscnetForImageEmotion.from_pretrained(path, dtype=torch.float32)
+def _continued(
+    name: str, models: dict[str, EmotionModel], quantization: Any
+) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
+    path = checked_path(name, "escnet", "ESCNet")
+    model = EscnetForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
     model.set_emotion_models(list((model.config.trained_emotion_models | models).values()))
     return model, EscnetProcessor.from_pretrained(path).adopt(model.config)
 
@@ -68,4 +59,4 @@ def _assembled(
     return model, EscnetProcessor(images, tokenizer, captioner).adopt(model.config)
 
 
-__all__ = ["known_emotion_models", "load_model"]
+__all__ = ["load_model"]

@@ -20,12 +20,13 @@ from iec_hub.affect.attributes import brightness, colorfulness
 from iec_hub.data import EmotionDataset, EmotionExample
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
+from iec_hub.finetuning.adapters import set_trainable
 from iec_hub.finetuning.features import cached_image_features
+from iec_hub.finetuning.run import resume_point
 from iec_hub.finetuning.teaching import read_emotion_texts
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import CaptionSource, EscnetCollator, ImageSource, MixedEmotionData
-from iec_hub.finetuning.ugrie_loading import read_captions
-from iec_hub.finetuning.ugrie_training import resume_point
+from iec_hub.finetuning.training_sets import read_captions
 from iec_hub.finetuning.word_grounding import CaptionedPlaces, frame_tokens
 from iec_hub.models.escnet import EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.image_emotion import vision_width
@@ -90,9 +91,7 @@ def freeze_parts(model: EscnetForImageEmotion, freeze: Sequence[str]) -> None:
     unknown = sorted(set(freeze) - set(PARTS))
     if unknown:
         raise DataError(f"There is no part {unknown[0]!r} to freeze; use some of {', '.join(PARTS)}.")
-    frozen = tuple(prefix for part in freeze for prefix in PARTS[part])
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(frozen))
+    set_trainable(model, [prefix for part in freeze for prefix in PARTS[part]])
 
 
 def features_are_fixed(run: EscnetRun) -> bool:
@@ -240,14 +239,11 @@ def collator_for(
     model: EscnetForImageEmotion, processor: EscnetProcessor, run: EscnetRun, train: bool, places: int
 ) -> EscnetCollator:
     config = model.config
-    fixed = features_are_fixed(run)
     return EscnetCollator(
         processor,
         pooled_size=config.pooled_size or vision_width(config.vision_config),
         token_shape=(places, vision_width(config.vision_config)),
-        mixup=run.mixup if train and fixed else 0.0,
         teacher_weight=run.teacher_weight if train else 0.0,
-        root=model.feature_norm.root if config.feature_norm == "power" else None,
     )
 
 
@@ -294,7 +290,13 @@ def train_on_images(
     # Without captions a hidden image would leave nothing at all.
     hidden = run.visual_dropout if model.config.use_captions else 0.0
     data = MixedEmotionData(
-        train, texts if replay else (), replay, augment=True, visual_dropout=hidden, seed=arguments.seed
+        train,
+        texts if replay else (),
+        replay,
+        visual_dropout=hidden,
+        seed=arguments.seed,
+        mixup=run.mixup if features_are_fixed(run) else 0.0,
+        root=model.feature_norm.root if model.config.feature_norm == "power" else None,
     )
     held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
     places = train[0].tokens.shape[2] if train[0].tokens is not None else 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
+from iec_hub.errors import DataError
 from iec_hub.evaluation import evaluate_distributions
 
 
@@ -20,7 +24,9 @@ class EmotionTrainingArguments(TrainingArguments):
     `learning_rate` is that of the mapping (and of every part without one of its own).
     """
 
-    output_dir: str = field(default="runs/ugrie", metadata={"help": "Where checkpoints, metrics and the card go."})
+    output_dir: str | None = field(
+        default=None, metadata={"help": "Where checkpoints, metrics and the card go; runs/METHOD if left out."}
+    )
     learning_rate: float = field(default=1e-3, metadata={"help": "Learning rate of the mapping network."})
     language_learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the language part."})
     vision_learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the vision tower."})
@@ -59,10 +65,22 @@ class EmotionTrainer(Trainer):
 
         Args:
             eval_collator: left out, the training's.
-            train_sampler: of the training data; left out, the Trainer's own.
+            train_sampler: of the training data; left out, one that shuffles by seed and epoch alone.
         """
         kwargs.setdefault("compute_metrics", distribution_metrics)
-        super().__init__(*args, **kwargs)
+        model, settings, *rest = args
+        # A run is published once, when it is whole; not by the Trainer whenever it saves.
+        settings = copy.copy(settings)
+        settings.push_to_hub = False
+        try:
+            super().__init__(trained_as(model), settings, *rest, **kwargs)
+        except RuntimeError as error:
+            if "requires" not in str(error) or "install" not in str(error):
+                raise
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+            raise DataError(
+                f"--report_to names what is not installed here ({reason}); install it or leave it out."
+            ) from (error)
         self.train_sampler = train_sampler
         self.eval_collator = eval_collator or self.data_collator
         # The models take any keyword, which the Trainer reads as "divides its loss by the batch's items itself"; then
@@ -70,6 +88,9 @@ class EmotionTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        data = self.train_dataset if train_dataset is None else train_dataset
+        if self.train_sampler is None and hasattr(data, "epoch"):
+            self.train_sampler = EpochSampler(data)
         return self.train_sampler or super()._get_train_sampler(train_dataset)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -117,6 +138,31 @@ class EmotionTrainer(Trainer):
         # Callbacks have heard of every data set alone; what is best is decided on the means.
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, means)
         return metrics | means
+
+
+class EpochSampler(Sampler):
+    """Shuffles data by its seed and epoch alone, so that every number of processes reads it in one order."""
+
+    def __init__(self, data: Any):
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = random.Random(f"{self.data.seed}/{self.data.epoch}")
+        yield from rng.sample(range(len(self.data)), len(self.data))
+
+
+def train_as(model: nn.Module, adapted: nn.Module) -> None:
+    """From now on a trainer of `model` trains `adapted`, which is the same model with an adapter around it."""
+    # Not as a part of the model, which would then be a part of itself.
+    object.__setattr__(model, "_trained_as", adapted)
+
+
+def trained_as(model: nn.Module) -> nn.Module:
+    """What a trainer of `model` trains: the model itself, or the adapter around it."""
+    return model.__dict__.get("_trained_as", model)
 
 
 class EarlyStopping(EarlyStoppingCallback):

@@ -34,6 +34,8 @@ class ImageSource:
         teacher: gives each image a second opinion that is mixed with its votes.
         tokens: `(views, images, places, token width)` beside `features`, for models that read places.
         captions: per view, one caption per image, for models that read captions.
+        weights: `(images,)`, how much each counts in the loss; 1 if left out.
+        shares: `(images,)`, how likely each is to be drawn, summing to 1; left out, each comes once an epoch.
     """
 
     name: str
@@ -45,6 +47,25 @@ class ImageSource:
     teacher: Teacher | None = None
     tokens: torch.Tensor | None = None
     captions: Sequence[Sequence[str]] = ()
+    weights: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
+
+    def drawn(self, rng: random.Random) -> int:
+        """An image drawn by the shares."""
+        return rng.randrange(len(self.distributions)) if self.shares is None else drawn(self.shares, rng)
+
+
+def drawn(shares: torch.Tensor, rng: random.Random) -> int:
+    """A place drawn with the probabilities `shares`, `(n,)`, which sum to 1."""
+    place = torch.searchsorted(shares.cumsum(0), torch.tensor(rng.random(), dtype=shares.dtype), right=True)
+    return min(int(place), len(shares) - 1)
+
+
+def weigh(batch: BatchFeature, items: Sequence[dict[str, Any]]) -> None:
+    """Multiply the labels of items that have a `weight` by it: the losses are linear in the labels."""
+    if any("weight" in item for item in items):
+        weights = torch.stack([torch.as_tensor(item.get("weight", 1.0)) for item in items])
+        batch["labels"] = batch["labels"] * weights[:, None].to(batch["labels"])
 
 
 @dataclass
@@ -115,8 +136,14 @@ class CaptionSource:
 class MixedEmotionData(Dataset):
     """Images of all sources, each once an epoch, and `texts_per_epoch` texts drawn anew every epoch.
 
-    An item's random choices depend on `(seed, epoch, index)` alone, so that a resumed run sees what the killed one
-    would have seen.
+    An item's random choices, the image that it is mixed with among them, depend on `(seed, epoch, index)` alone: a
+    resumed run sees what the killed one would have seen, and several small batches hold what a large one holds.
+
+    Attributes:
+        mixup: parameter of the Beta distribution from which images of one data set are mixed (Zhang et al., ICLR
+            2018), features and label distributions alike; 0 mixes none. Needs cached features.
+        root: applied before mixing and inverted after (the power norm's root), so that mixing happens where the model
+            sees the features.
     """
 
     images: Sequence[ImageSource] = ()
@@ -125,6 +152,8 @@ class MixedEmotionData(Dataset):
     augment: bool = True
     visual_dropout: float = 0.0
     seed: int = 0
+    mixup: float = 0.0
+    root: Callable[[torch.Tensor], torch.Tensor] | None = None
     epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -141,9 +170,12 @@ class MixedEmotionData(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = random.Random(f"{self.seed}/{self.epoch}/{index}")
         if index < len(self._images):
-            return self._image(*self._images[index], rng) | {"key": rng.getrandbits(62)}
+            source, place = self._images[index]
+            if self.augment and source.shares is not None:
+                place = source.drawn(rng)
+            return self._image(source, place, rng)
         source, place = self._texts[rng.randrange(len(self._texts))]
-        return source.item(place, rng) | {"key": rng.getrandbits(62)}
+        return source.item(place, rng)
 
     def _image(self, source: ImageSource, index: int, rng: random.Random) -> dict[str, Any]:
         item: dict[str, Any] = {
@@ -153,94 +185,82 @@ class MixedEmotionData(Dataset):
             "teacher": source.teacher,
             "source": source.name,
         }
+        if self.augment and source.weights is not None:
+            item["weight"] = source.weights[index]
         if source.text_features is not None:
             item["text_features"] = source.text_features[index]
         if source.features is not None:
-            view = rng.randrange(len(source.features)) if self.augment else 0
-            if source.tokens is not None:
-                item["token_features"] = source.tokens[view, index]
-            if source.captions:
-                item["caption"] = source.captions[view % len(source.captions)][index]
-            return item | {"pooled_features": source.features[view, index]}
+            return item | self._seen(source, index, rng, item)
         if source.captions:
             item["caption"] = source.captions[0][index]
         image = source.examples[index].open(max_side=DECODE_SIDE)
         view = rng.choice((0, 1, *range(2, 6))) if self.augment else 0
         return item | {"image": augmented_view(image, view, f"{source.examples[index].origin}/{rng.random()}")}
 
+    def _seen(self, source: ImageSource, index: int, rng: random.Random, item: dict[str, Any]) -> dict[str, Any]:
+        """Features of a view, mixed with those of another image of the same source."""
+        view = rng.randrange(len(source.features)) if self.augment else 0
+        seen: dict[str, Any] = {"pooled_features": source.features[view, index]}
+        if source.tokens is not None:
+            seen["token_features"] = source.tokens[view, index]
+        if source.captions:
+            seen["caption"] = source.captions[view % len(source.captions)][index]
+        if not (self.augment and self.mixup and len(source.distributions) > 1):
+            return seen
+        partner, other = source.drawn(rng), rng.randrange(len(source.features))
+        share = rng.betavariate(self.mixup, self.mixup)
+        if source.tokens is not None or source.captions:  # the caption stays, so the image has to be the larger part
+            share = max(share, 1 - share)
+        seen["pooled_features"] = self._mixed(seen["pooled_features"], source.features[other, partner], share)
+        if source.tokens is not None:
+            seen["token_features"] = torch.lerp(source.tokens[other, partner], seen["token_features"], share)
+        seen["distribution"] = torch.lerp(source.distributions[partner], item["distribution"], share)
+        if source.weights is not None:
+            seen["weight"] = torch.lerp(source.weights[partner], item["weight"], share)
+        seen["text_features"] = None  # a mixed image has no text
+        return seen
+
+    def _mixed(self, features: torch.Tensor, partner: torch.Tensor, share: float) -> torch.Tensor:
+        if self.root is None:
+            return torch.lerp(partner, features, share)
+        mixed = torch.lerp(self.root(partner), self.root(features), share)
+        return mixed * mixed.abs()
+
 
 @dataclass
 class FeatureCollator:
-    """What the methods' collators share: cached features as rows, mixup and the teacher's opinion.
+    """What the methods' collators share: cached features as rows, the teacher's opinion, weights of images.
 
     Args:
         processor: makes the other tensors.
         pooled_size: width of the pooled features, for rows that lack them.
-        mixup: parameter of the Beta distribution from which images of one data set are mixed (Zhang et al., ICLR
-            2018), features and label distributions alike; 0 mixes none. Needs cached features.
         teacher_weight: share of a source's teacher in the labels.
-        root: applied before mixing and inverted after (the power norm's root), so that mixing happens where the model
-            sees the features.
     """
 
     processor: Any
     pooled_size: int = 0
-    mixup: float = 0.0
     teacher_weight: float = 0.0
-    root: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @staticmethod
     def _rows(items: Sequence[dict[str, Any]], name: str, shape: int | Sequence[int]) -> torch.Tensor:
-        return torch.stack([item[name] if name in item else torch.zeros(shape) for item in items]).float()
+        rows = [item.get(name) for item in items]
+        return torch.stack([torch.zeros(shape) if row is None else row for row in rows]).float()
 
-    def _mix(self, batch: BatchFeature, items: Sequence[dict[str, Any]], models: Sequence[EmotionModel]) -> None:
-        """Mix images of one data set with each other, then ask its teacher about what came out."""
-        keys = [item["key"] for item in items if "key" in item]
-        generator = torch.Generator().manual_seed(hash(tuple(keys)) % 2**62)
-        sources: dict[tuple[EmotionModel, str], list[int]] = {}
-        order = list(dict.fromkeys(models))
+    def _ask_teachers(self, batch: BatchFeature, items: Sequence[dict[str, Any]]) -> None:
+        """Mix every image's votes with what its data set's teacher says about it."""
+        taught: dict[str, list[int]] = {}
         for i, item in enumerate(items):
-            if "pooled_features" in item:
-                sources.setdefault((models[i], item.get("source", "")), []).append(i)
-        for _, indices in sorted(sources.items(), key=lambda entry: order.index(entry[0][0])):
+            if item.get("teacher") is not None and "pooled_features" in item and self.teacher_weight:
+                taught.setdefault(item.get("source", ""), []).append(i)
+        for indices in taught.values():
             rows = torch.tensor(indices)
             columns = batch["candidate_mask"][rows[0]].nonzero()[:, 0]
             place = (rows[:, None], columns[None])
-            if self.mixup and len(rows) > 1:
-                self._mix_rows(batch, rows, place, generator)
-            labels = batch["labels"][place]
-            teacher = items[int(rows[0])].get("teacher")
-            if teacher is not None and self.teacher_weight:
-                with torch.no_grad():
-                    opinion = teacher(batch["pooled_features"][rows]).softmax(-1).to(labels)
-                labels = (1 - self.teacher_weight) * labels + self.teacher_weight * opinion
-            batch["labels"][place] = labels
-
-    def _mix_rows(
-        self,
-        batch: BatchFeature,
-        rows: torch.Tensor,
-        place: tuple[torch.Tensor, torch.Tensor],
-        generator: torch.Generator,
-    ) -> None:
-        partner, share = self._partners(len(rows), generator)
-        batch["pooled_features"][rows] = self._mixed(batch["pooled_features"][rows], partner, share)
-        labels = batch["labels"][place]
-        batch["labels"][place] = share * labels + (1 - share) * labels[partner]
-
-    def _partners(self, number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Whom each row is mixed with, and its own share `(rows, 1)`."""
-        partner = torch.randperm(number, generator=generator)
-        # A Beta(a, a) draw from two gammas would use the global generator; Python's has its own.
-        rng = random.Random(int(torch.randint(2**62, (1,), generator=generator)))
-        return partner, torch.tensor([[rng.betavariate(self.mixup, self.mixup)] for _ in range(number)])
-
-    def _mixed(self, features: torch.Tensor, partner: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        if self.root is None:
-            return share * features + (1 - share) * features[partner]
-        rooted = self.root(features)
-        mixed = share * rooted + (1 - share) * rooted[partner]
-        return mixed * mixed.abs()
+            with torch.no_grad():
+                opinion = items[indices[0]]["teacher"](batch["pooled_features"][rows]).softmax(-1)
+            batch["labels"][place] = torch.lerp(
+                batch["labels"][place], opinion.to(batch["labels"]), self.teacher_weight
+            )
 
 
 @dataclass
@@ -273,17 +293,18 @@ class UgrieCollator(FeatureCollator):
         batch["visual_mask"] = torch.tensor([float(item["visible"]) for item in items])
         if not images:
             batch["pooled_features"] = self._rows(items, "pooled_features", self.pooled_size)
-            self._mix(batch, items, models)
+            self._ask_teachers(batch, items)
         if self.semantic_size:
             batch["semantic_features"] = self._rows(items, "semantic_features", self.semantic_size)
-            if not self.mixup and any("text_features" in item for item in items):  # a mixed image has no text
+            if any(item.get("text_features") is not None for item in items):
                 batch["text_features"] = self._rows(items, "text_features", self.semantic_size)
+        weigh(batch, items)
         return batch
 
 
 @dataclass
 class EscnetCollator(FeatureCollator):
-    """Items to a batch for [`EscnetForImageEmotion`]; a mixed image keeps the caption of its larger part.
+    """Items to a batch for [`EscnetForImageEmotion`].
 
     Args:
         token_shape: places and width of the token features, for rows that lack them.
@@ -308,20 +329,6 @@ class EscnetCollator(FeatureCollator):
         if not images:
             batch["pooled_features"] = self._rows(items, "pooled_features", self.pooled_size)
             batch["token_features"] = self._rows(items, "token_features", self.token_shape)
-            self._mix(batch, items, models)
+            self._ask_teachers(batch, items)
+        weigh(batch, items)
         return batch
-
-    def _mix_rows(
-        self,
-        batch: BatchFeature,
-        rows: torch.Tensor,
-        place: tuple[torch.Tensor, torch.Tensor],
-        generator: torch.Generator,
-    ) -> None:
-        partner, share = self._partners(len(rows), generator)
-        share = torch.maximum(share, 1 - share)
-        batch["pooled_features"][rows] = self._mixed(batch["pooled_features"][rows], partner, share)
-        tokens = batch["token_features"][rows]
-        batch["token_features"][rows] = torch.lerp(tokens[partner], tokens, share[..., None])
-        labels = batch["labels"][place]
-        batch["labels"][place] = share * labels + (1 - share) * labels[partner]

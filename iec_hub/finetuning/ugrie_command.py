@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
 from iec_hub.finetuning import ugrie_training as stages
+from iec_hub.finetuning.arguments import TrainingSettings
 from iec_hub.finetuning.features import cached_features
-from iec_hub.finetuning.model_card import write_model_card
+from iec_hub.finetuning.measuring import ScoredImages, score
+from iec_hub.finetuning.run import TrainingRun
+from iec_hub.finetuning.stage_results import is_taught, load_taught, save_taught
+from iec_hub.finetuning.starting import place
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder, text_source, word_source
-from iec_hub.finetuning.trainer import EmotionTrainingArguments
-from iec_hub.finetuning.ugrie_arguments import (
-    CardArguments,
-    DataArguments,
-    ModelArguments,
-    RecipeArguments,
-    check_arguments,
-    frozen_parts,
-    parse_arguments,
-)
-from iec_hub.finetuning.ugrie_loading import load_data, load_model, read_captions
+from iec_hub.finetuning.training_sets import balance_sources, read_captions
+from iec_hub.finetuning.ugrie_arguments import DataArguments, check_arguments, frozen_parts, parse_arguments
+from iec_hub.finetuning.ugrie_loading import load_model
 from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
-
-logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -38,61 +29,56 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     Raises:
         IecHubError: with one sentence, for arguments and data that cannot be used.
     """
-    return train(*parse_arguments(argv, __doc__))
+    return train(parse_arguments(argv, __doc__))
 
 
-def train(
-    data: DataArguments,
-    start: ModelArguments,
-    recipe: RecipeArguments,
-    card: CardArguments,
-    arguments: EmotionTrainingArguments,
-) -> dict[str, Any]:
+def train(settings: TrainingSettings) -> dict[str, Any]:
     """The whole run: load, teach by text, align, train on images, calibrate, measure, save, write the card."""
-    check_arguments(data, start, recipe, card)
-    resumed = stages.resume_point(arguments)
-    stages.begin(arguments)
-    run = stages.UgrieRun(
+    check_arguments(settings)
+    data, start, recipe = settings.data, settings.start, settings.recipe
+    run = TrainingRun.begin("ugrie", settings)
+    recipe_run = stages.UgrieRun(
         freeze=frozen_parts(start.freeze),
         views=recipe.views,
-        cache=Path(recipe.cache) if recipe.cache else None,
+        cache=run.cache,
         mixup=recipe.mixup,
         visual_dropout=recipe.visual_dropout,
         teacher_weight=recipe.teacher_weight,
         patience=recipe.patience,
         text_epochs=recipe.text_epochs,
     )
-    datasets = load_data(data, start, arguments.seed)
-    model, processor = load_model(start, [dataset.emotion_model for dataset in datasets])
-    output = Path(arguments.output_dir)
-    log: dict[str, Any] = {"seed": arguments.seed, "data": {d.name: d.report() for d in datasets}}
-
-    model.to(arguments.device)
-    train_sources = stages.image_sources(model, processor, datasets, "train", run)
-    held_out = stages.image_sources(model, processor, datasets, "validation", run)
-    model.cpu()
+    model, processor = run.load(lambda quantization: load_model(start, run.emotion_models, quantization))
+    place(model, run.arguments.device)
+    with run.arguments.main_process_first(desc="computing features"):
+        train_sources = stages.image_sources(model, processor, run.datasets, "train", recipe_run)
+        held_out = stages.image_sources(model, processor, run.datasets, "validation", recipe_run)
+    place(model, "cpu")
+    balance_sources(train_sources, data.balance)
     if start.model is None and model.config.feature_norm == "power":
         stages.fit_feature_norm(model, processor, train_sources)
+    run.adapt(model, fresh=start.model is None)
     if data.sentence_encoder:
-        log |= _teach(model, processor, data, train_sources, run, arguments, resumed is not None)
+        run.log |= _teach(model, processor, data, train_sources, recipe_run, run)
 
-    if run.teacher_weight and stages.features_are_fixed(model, run):
+    if recipe.teacher_weight and stages.features_are_fixed(model, recipe_run):
         taught = {data.text_emotion_model} if data.texts and data.captions else set()
         for source, validation in zip(train_sources, held_out, strict=True):
-            source.teacher, log[f"teacher_{source.name}"] = stages.make_teacher(
+            source.teacher, run.log[f"teacher_{source.name}"] = stages.make_teacher(
                 model, processor, source, validation, source.emotion_model.name in taught
             )
-    trainer = stages.train_on_images(model, processor, train_sources, held_out, run, arguments)
-    log["history"] = [entry for entry in trainer.state.log_history if "eval_soft_cross_entropy" in entry]
-    if trainer.is_world_process_zero():
-        _finish(model, processor, datasets, held_out, run, recipe, log)
-        stages.save_run(model, processor, output, log, half=recipe.half_precision_weights)
-        settings = vars(data) | vars(start) | vars(recipe)
-        notes = Path(card.card_notes).read_text(encoding="utf-8-sig") if card.card_notes else ""
-        write_model_card(output, model.config, log, settings, arguments, card.license, notes)
-        logger.info("Saved to %s", output)
-        print(json.dumps({name: log[name] for name in ("validation", "test") if name in log}))
-    return log
+    stages.freeze_parts(model, recipe_run.freeze)
+    run.show_parameters(model)
+    trainer = stages.train_on_images(model, processor, train_sources, held_out, recipe_run, run.arguments)
+    run.keep_history(trainer)
+
+    def scored(split: str) -> list[ScoredImages]:
+        # A rounded tower's features are not those of the training any more.
+        if split == "validation" and not recipe.half_precision_weights:
+            return score(model, processor, held_out)
+        datasets = run.tested() if split == "test" else run.datasets
+        return score(model, processor, stages.image_sources(model, processor, datasets, split, recipe_run))
+
+    return run.finish(model, processor, scored)
 
 
 def _teach(
@@ -100,16 +86,15 @@ def _teach(
     processor: UgrieProcessor,
     data: DataArguments,
     train_sources: Sequence[stages.ImageSource],
-    run: stages.UgrieRun,
-    arguments: EmotionTrainingArguments,
-    resume: bool,
+    recipe: stages.UgrieRun,
+    run: TrainingRun,
 ) -> dict[str, Any]:
     """Stages 1 and 2, or their stored result when a killed run goes on; returns what is worth logging."""
     if not (data.texts or data.captions):
         return {}
-    stored = Path(arguments.output_dir) / "taught"
-    if resume and (stored / "log.json").exists():
-        return stages.load_taught(model, stored)
+    stored, arguments = run.folder / "taught", run.arguments
+    if run.resumed and is_taught(stored):
+        return load_taught(model, stored)
     size = model.config.semantic_size
     if not size:
         raise DataError("--texts and --captions need a model with a sentence space; set semantic_size in --config.")
@@ -120,17 +105,17 @@ def _teach(
             "make them the same in --config."
         )
     log: dict[str, Any] = {}
-    if data.texts and run.text_epochs > 0:
+    if data.texts and recipe.text_epochs > 0:
         emotion_model = model.config.resolve_emotion_model(data.text_emotion_model)
         texts = [text_source(Path(path), emotion_model, encoder) for path in data.texts]
-        stages.teach_by_text(model, processor, [*texts, word_source(processor.tokenizer, encoder)], run, arguments)
-        model.cpu()
+        stages.teach_by_text(model, processor, [*texts, word_source(processor.tokenizer, encoder)], recipe, arguments)
+        place(model, "cpu")
     if data.captions:
         lexicon = Lexicon(Path(data.lexicon), encoder) if data.lexicon else None
         device = arguments.device
-        log |= _align(model, processor, data, encoder, lexicon, train_sources, run, arguments.seed, device)
-    if arguments.process_index == 0:
-        stages.save_taught(model, stored, log)
+        log |= _align(model, processor, data, encoder, lexicon, train_sources, recipe, arguments.seed, device)
+    if run.is_main:
+        save_taught(model, stored, log)
     return log
 
 
@@ -147,7 +132,7 @@ def _align(
 ) -> dict[str, float]:
     """Align images with their texts: the captioned ones, and the labelled ones that have a text."""
     pooled, texts, unlabelled = [], [], []
-    model.to(device)
+    place(model, device)
     for path in map(Path, data.captions):
         examples, captions = read_captions(path)
         features = cached_features(model, processor, examples, run.cache, run.views, path.parent.name)
@@ -163,7 +148,7 @@ def _align(
             pooled.append(features[:, described].flatten(0, 1))
             texts.append(embeddings.repeat(len(features), 1))
         unlabelled.append(features.flatten(0, 1))
-    model.cpu()
+    place(model, "cpu")
     pairs = (torch.cat(pooled), torch.cat(texts))
     return stages.align_images(model, pairs, torch.cat(unlabelled), lexicon, seed)
 
@@ -172,26 +157,3 @@ def _plain_text(example: Any) -> str:
     """Tags describe what is seen; machine-made concepts already carry feelings, so tags win where there are both."""
     attributes = example.attributes or {}
     return str(attributes.get("tags") or example.text or "")
-
-
-def _finish(
-    model: UgrieForImageEmotion,
-    processor: UgrieProcessor,
-    datasets: Sequence[EmotionDataset],
-    held_out: Sequence[stages.ImageSource],
-    run: stages.UgrieRun,
-    recipe: RecipeArguments,
-    log: dict[str, Any],
-) -> None:
-    """Calibrate on validation, then measure what will be loaded: with the weights as they are stored."""
-    model.eval()
-    if recipe.half_precision_weights:
-        stages.round_to_half(model)
-        # A frozen tower is rounded too, so its features are not those of the training any more.
-        held_out = stages.image_sources(model, processor, datasets, "validation", run)
-    log["temperatures"] = stages.calibrate(model, processor, held_out)
-    log["validation"] = stages.measure(model, processor, held_out)
-    tested = [dataset for dataset in datasets if "test" in dataset.splits()]
-    if tested:
-        test_sources = stages.image_sources(model, processor, tested, "test", run)
-        log["test"] = stages.measure(model, processor, test_sources)

@@ -1,104 +1,44 @@
-"""What a training of UGRIE starts from: labelled data sets, a model with its processor, captioned images."""
+"""What a training of UGRIE starts from: a model with its processor."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import replace
-from logging import getLogger
-from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer
 
-from iec_hub.data import EmotionDataset, EmotionExample, few_shot, load_emotion_dataset, remove_duplicates
-from iec_hub.emotions import Emotion, EmotionModel, get_emotion_model
-from iec_hub.errors import CheckpointError, DataError
-from iec_hub.finetuning.ugrie_arguments import DataArguments, ModelArguments, read_config
+from iec_hub.emotions import EmotionModel
+from iec_hub.finetuning.arguments import read_config
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
+from iec_hub.finetuning.ugrie_arguments import ModelArguments
 from iec_hub.models.ugrie import UGRIE_PRESETS, UgrieForImageEmotion, UgrieProcessor
-from iec_hub.registry import checkpoint_path
-
-logger = getLogger(__name__)
-
-
-def load_data(data: DataArguments, start: ModelArguments, seed: int) -> list[EmotionDataset]:
-    """The labelled data sets, reported, with the chosen label words; `--shots` thins the training split.
-
-    Raises:
-        DataError: if a data set cannot be read, lacks a split, or two of them mean different labels by one name.
-    """
-    datasets: list[EmotionDataset] = []
-    shots = list(data.shots) if len(data.shots) == len(data.data) else (data.shots or [0]) * len(data.data)
-    for source, images_per_class in zip(data.data, shots, strict=True):
-        dataset = load_emotion_dataset(source, verify_images=True)
-        if data.deduplicate:
-            dataset, _ = remove_duplicates(dataset)
-        missing = sorted({"train", "validation"} - set(dataset.splits()))
-        if missing:
-            has = f"it has {', '.join(dataset.splits())}" if dataset.splits() else "it has no splits"
-            raise DataError(f"{dataset.name} has no {missing[0]} split and {has}; add a split of this name.")
-        if images_per_class:
-            kept = few_shot(dataset.split("train"), images_per_class, seed).examples
-            rest = [example for example in dataset.examples if example.split != "train"]
-            dataset = replace(dataset, examples=[*kept, *rest])
-        logger.warning("%s", dataset.report())
-        words = label_words(dataset.emotion_model, start.label_words)
-        for other in datasets:
-            if other.emotion_model.name == words.name and other.emotion_model.labels != words.labels:
-                raise DataError(
-                    f"{other.name} and {dataset.name} have different labels under the name {words.name!r}; "
-                    "give them emotion models of their own, or one label set."
-                )
-        examples = [replace(example, emotion_model=words) for example in dataset.examples]
-        name = _free_name(dataset.name, [other.name for other in datasets])
-        datasets.append(replace(dataset, emotion_model=words, examples=examples, name=name))
-    return datasets
-
-
-def _free_name(name: str, taken: Sequence[str]) -> str:
-    """Metrics go by names, so two data sets in folders of one name get different ones."""
-    number, free = 2, name
-    while free in taken:
-        free, number = f"{name} ({number})", number + 1
-    return free
-
-
-def label_words(emotion_model: EmotionModel, kind: str) -> EmotionModel:
-    """The emotion model with its own words ("plutchik") or with each label standing for itself ("label")."""
-    if kind == "plutchik":
-        return emotion_model
-    emotions = tuple(Emotion(emotion.label, (emotion.label,), emotion.polarity) for emotion in emotion_model.emotions)
-    return replace(emotion_model, emotions=emotions)
 
 
 def load_model(
-    start: ModelArguments, emotion_models: Sequence[EmotionModel]
+    start: ModelArguments, emotion_models: Sequence[EmotionModel], quantization: Any = None
 ) -> tuple[UgrieForImageEmotion, UgrieProcessor]:
     """The model to train and its processor; new emotion models are added to a continued checkpoint's.
+
+    Args:
+        quantization: quantisation configuration for a continued checkpoint.
 
     Raises:
         CheckpointError: if the checkpoint or a backbone cannot be loaded.
     """
     models = {model.name: model for model in emotion_models}
-    try:
-        return _continued(start.model, models) if start.model else _assembled(start, models)
-    except DataError:
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise CheckpointError(
-            f"The model to start from could not be loaded; check its id or folder ({reason})."
-        ) from (error)
+    if start.model:
+        return loaded(lambda: _continued(start.model, models, quantization))
+    return loaded(lambda: _assembled(start, models))
 
 
-def _continued(name: str, models: dict[str, EmotionModel]) -> tuple[UgrieForImageEmotion, UgrieProcessor]:
-    path = checkpoint_path(name)
-    kind = AutoConfig.from_pretrained(path).model_type
-    if kind != "ugrie":
-        raise DataError(f"{name!r} is a checkpoint of {kind!r}, not of 'ugrie'; give one of UGRIE.")
-    model = UgrieForImageEmotion.from_pretrained(path, dtype=torch.float32)
+def _continued(
+    name: str, models: dict[str, EmotionModel], quantization: Any
+) -> tuple[UgrieForImageEmotion, UgrieProcessor]:
+    path = checked_path(name, "ugrie", "UGRIE")
+    model = UgrieForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
     known = model.config.trained_emotion_models
-    model.config.emotion_models = [m.to_dict() for m in (known | models).values()]
+    model.config.set_emotion_models(list((known | models).values()))
     return model, UgrieProcessor.from_pretrained(path).adopt(model.config)
 
 
@@ -112,40 +52,4 @@ def _assembled(start: ModelArguments, models: dict[str, EmotionModel]) -> tuple[
     return model, UgrieProcessor(images, AutoTokenizer.from_pretrained(text)).adopt(model.config)
 
 
-def read_captions(path: Path, columns: Sequence[str] = ()) -> tuple[list[EmotionExample], list[str]]:
-    """Training images and texts of a CSV file with `file_name`, `split` and columns that begin with `caption`.
-
-    Further `columns` join the text behind their names ("category person"). Rows without a text or a file are left out,
-    and counted in the log; without a column `split`, all rows train.
-
-    Raises:
-        DataError: if no row is left, or the file is no CSV file in UTF-8.
-    """
-    nothing = get_emotion_model("sentiment2")
-    examples: list[EmotionExample] = []
-    captions: list[str] = []
-    skipped = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                if (row.get("split") or "train") != "train":
-                    continue
-                text = " ".join(value for name, value in row.items() if name and name.startswith("caption") and value)
-                text += "".join(f". {name} {row[name]}" for name in columns if text and row.get(name))
-                image = path.parent / (row.get("file_name") or "")
-                if not (text.strip() and image.is_file()):
-                    skipped += 1
-                    continue
-                examples.append(
-                    EmotionExample(image, nothing, nothing.distribution([1, 1]), origin=f"{path.name}:{number}")
-                )
-                captions.append(text)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} is not a CSV file in UTF-8; convert it.") from error
-    if skipped:
-        logger.warning("%s: %d rows skipped: no caption, or no such image", path.name, skipped)
-    if not examples:
-        raise DataError(
-            f"{path.name} has no training image with a caption; it needs file_name, split and caption columns."
-        )
-    return examples, captions
+__all__ = ["load_model"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_model as load_tensors
-from safetensors.torch import save_model as save_tensors
 from transformers import IntervalStrategy, set_seed
 
 from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
+from iec_hub.finetuning.adapters import set_trainable
 from iec_hub.finetuning.features import cached_features
-from iec_hub.finetuning.measuring import calibrate, feature_logits, measure, round_to_half, save_run
+from iec_hub.finetuning.measuring import calibrate, feature_logits, measure
+from iec_hub.finetuning.run import resume_point
 from iec_hub.finetuning.teacher import probe_teacher
 from iec_hub.finetuning.teaching import Lexicon, distil_alignment, fit_alignment, place_images
 from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
 from iec_hub.finetuning.training_data import ImageSource, MixedEmotionData, Teacher, TextSource, UgrieCollator
 from iec_hub.finetuning.ugrie_arguments import frozen_parts
-from iec_hub.models.image_emotion import ImageEmotionModel, vision_width
+from iec_hub.models.image_emotion import vision_width
 from iec_hub.models.ugrie import UgrieForImageEmotion, UgrieProcessor
 
 logger = logging.getLogger(__name__)
@@ -64,9 +63,7 @@ def freeze_parts(model: UgrieForImageEmotion, freeze: Sequence[str]) -> None:
     """
     prefixes = {"vision": ("vision_model.",), "language": ("language_model.",)}
     prefixes["mapping"] = ("mapping.", "semantic_mapping.")
-    frozen = tuple(prefix for part in frozen_parts(freeze) for prefix in prefixes[part])
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(frozen))
+    set_trainable(model, [prefix for part in frozen_parts(freeze) for prefix in prefixes[part]])
 
 
 def features_are_fixed(model: UgrieForImageEmotion, run: UgrieRun) -> bool:
@@ -109,14 +106,11 @@ def fit_feature_norm(
 
 
 def collator_for(model: UgrieForImageEmotion, processor: UgrieProcessor, run: UgrieRun, train: bool) -> UgrieCollator:
-    power = model.config.feature_norm == "power"
     return UgrieCollator(
         processor,
         pooled_size=model.config.pooled_size or vision_width(model.config.vision_config),
         semantic_size=model.config.semantic_size,
-        mixup=run.mixup if train and features_are_fixed(model, run) else 0.0,
         teacher_weight=run.teacher_weight if train else 0.0,
-        root=model.feature_norm.root if power else None,
     )
 
 
@@ -151,21 +145,6 @@ def teach_by_text(
         trainer.train()
     finally:
         model.config.likelihood_weight = weight
-
-
-def save_taught(model: ImageEmotionModel, folder: Path, log: dict[str, Any]) -> None:
-    """Keep the result of the stages before the images, so that a killed run need not repeat them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log.json").unlink(missing_ok=True)
-    save_tensors(model, str(folder / "model.safetensors"))
-    # Written last: without it the folder does not count.
-    (folder / "log.json").write_text(json.dumps(log), encoding="utf-8")
-
-
-def load_taught(model: ImageEmotionModel, folder: Path) -> dict[str, Any]:
-    """Put what [`save_taught`] kept into the model; returns the log."""
-    load_tensors(model, folder / "model.safetensors")
-    return json.loads((folder / "log.json").read_text(encoding="utf-8"))
 
 
 def align_images(
@@ -228,7 +207,15 @@ def train_on_images(
         raise DataError("Texts can be replayed beside cached features only; freeze the vision tower or drop them.")
     # Without the path through the sentence space a hidden prefix would leave no image at all.
     hidden = run.visual_dropout if model.config.semantic_size else 0.0
-    data = MixedEmotionData(train, replay, replay_per_epoch, augment=True, visual_dropout=hidden, seed=arguments.seed)
+    data = MixedEmotionData(
+        train,
+        replay,
+        replay_per_epoch,
+        visual_dropout=hidden,
+        seed=arguments.seed,
+        mixup=run.mixup if features_are_fixed(model, run) else 0.0,
+        root=model.feature_norm.root if model.config.feature_norm == "power" else None,
+    )
     held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
     callbacks: list[Any] = [EpochOfData(data)]
     if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
@@ -247,28 +234,6 @@ def train_on_images(
     return trainer
 
 
-def resume_point(arguments: EmotionTrainingArguments) -> str | None:
-    """The checkpoint to go on from: the one given, or for `True` the last whole one of the output folder.
-
-    Raises:
-        DataError: if there is none.
-    """
-    given = str(arguments.resume_from_checkpoint or "").strip()
-    if given.casefold() in ("", "none", "false"):
-        return None
-    output = Path(arguments.output_dir)
-    if given.casefold() == "true":
-        # The trainer writes this file last, so a checkpoint with it is whole.
-        found = {path.parent for path in output.glob("checkpoint-*/trainer_state.json")}
-        numbered = {int(path.name[11:]): path for path in found if path.name[11:].isdecimal()}
-        if not numbered:
-            raise DataError(f"There is no checkpoint in {output.name!r} to resume from; start without resuming.")
-        return str(numbered[max(numbered)])
-    if not (Path(given) / "trainer_state.json").is_file():
-        raise DataError(f"{given!r} is no checkpoint of a training; give a folder checkpoint-N, or True for the last.")
-    return given
-
-
 def begin(arguments: EmotionTrainingArguments) -> None:
     """Seed everything and make the run repeatable on a CPU."""
     set_seed(arguments.seed)
@@ -285,13 +250,8 @@ __all__ = [
     "fit_feature_norm",
     "freeze_parts",
     "image_sources",
-    "load_taught",
     "make_teacher",
     "measure",
-    "resume_point",
-    "round_to_half",
-    "save_run",
-    "save_taught",
     "teach_by_text",
     "train_on_images",
 ]

@@ -15,14 +15,16 @@ def difficulty_weights(logits: torch.Tensor, labels: torch.Tensor, weight: float
     close to the focal loss of Lin et al. (ICCV 2017).
 
     Args:
-        logits, labels: `(batch, classes)`; logits of absent classes are `-inf`, rows of labels sum to 1.
+        logits, labels: `(batch, classes)`; logits of absent classes are `-inf`. Rows of labels are distributions, or
+            distributions times a sample's own weight, which makes no difference here.
         weight, power: a and g, at least 0.
 
     Returns:
         `(batch,)`, float32, mean 1, without gradient.
     """
     with torch.no_grad():
-        overlap = torch.minimum(logits.float().softmax(-1), labels.float()).sum(-1).clamp(0, 1)
+        votes = labels.float() / labels.float().sum(-1, keepdim=True).clamp_min(1e-9)
+        overlap = torch.minimum(logits.float().softmax(-1), votes).sum(-1).clamp(0, 1)
         weights = 1 + weight * (1 - overlap) ** power
         return weights / weights.mean()
 

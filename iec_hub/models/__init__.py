@@ -3,10 +3,13 @@
 from collections import OrderedDict
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 from iec_hub.models.aciec import AciecConfig, AciecForImageEmotion, AciecProcessor
+from iec_hub.models.adapter_loading import base_of, model_class_of, read_adapter
 from iec_hub.models.escnet import AttributeCaptionerConfig, EscnetConfig, EscnetForImageEmotion, EscnetProcessor
 from iec_hub.models.ugrie import UgrieConfig, UgrieForImageEmotion, UgrieProcessor
 
@@ -14,9 +17,20 @@ MODEL_FOR_IMAGE_EMOTION_MAPPING = _LazyAutoMapping(CONFIG_MAPPING_NAMES, Ordered
 
 
 class AutoImageEmotionModel(_BaseAutoModelClass):
-    """Loads whichever method a checkpoint is of, as transformers' Auto classes do."""
+    """Loads whichever method a checkpoint or an adapter is of, as transformers' Auto classes do."""
 
     _model_mapping = MODEL_FOR_IMAGE_EMOTION_MAPPING
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        # The parent would ask the Hub for the base, which may be a bundled checkpoint or put together from parts.
+        adapter = read_adapter(pretrained_model_name_or_path, kwargs)
+        if adapter is not None:
+            kind = model_class_of(adapter)
+            for name in ("code_revision", "trust_remote_code"):  # no code comes with an adapter
+                kwargs.pop(name, None)
+            return kind.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
 
 def _register(config: type, model: type, processor: type) -> None:
@@ -30,6 +44,15 @@ _register(UgrieConfig, UgrieForImageEmotion, UgrieProcessor)
 _register(EscnetConfig, EscnetForImageEmotion, EscnetProcessor)
 _register(AciecConfig, AciecForImageEmotion, AciecProcessor)
 AutoConfig.register(AttributeCaptionerConfig.model_type, AttributeCaptionerConfig, exist_ok=True)  # a part's
+# Checkpoints keep the names that this part's layers had before adapters needed others.
+register_checkpoint_conversion_mapping(
+    AttributeCaptionerConfig.model_type,
+    [
+        WeightRenaming(r"^feature_norm\.", "pooled_norm."),
+        WeightRenaming(r"^classifier\.", "object_head."),
+    ],
+    overwrite=True,
+)
 
 __all__ = [
     "AciecConfig",
@@ -42,4 +65,5 @@ __all__ = [
     "UgrieConfig",
     "UgrieForImageEmotion",
     "UgrieProcessor",
+    "base_of",
 ]

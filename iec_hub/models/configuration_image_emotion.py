@@ -14,13 +14,27 @@ from iec_hub.emotions import EMOTION_MODELS, EmotionModel, get_emotion_model, ma
 from iec_hub.errors import DataError, EmotionMappingError
 from iec_hub.prediction import SURE_CONFIDENCE, SURE_RATIO
 
+# What is fitted on validation after the training and belongs to the labels that it was fitted for.
+CALIBRATION_FIELDS = ("temperatures", "label_offsets", "sure_thresholds", "sure_coverage")
 # Fields that __post_init__ brings into their stored form.
-_NORMALISED = ("emotion_models", "temperatures", "templates")
+_NORMALISED = ("emotion_models", "templates", *CALIBRATION_FIELDS)
 
 
 def _emotion_model(given: Any) -> EmotionModel:
     """An emotion model from how a configuration may hold it: a dictionary, a name, the object or a list of labels."""
     return EmotionModel.from_dict(given) if isinstance(given, dict) else get_emotion_model(given)
+
+
+def _without_foreign_calibration(stored: dict[str, Any], emotion_models: Sequence[Any]) -> dict[str, Any]:
+    """A stored configuration without the offsets and thresholds of labels that `emotion_models` replaces."""
+    before = {model.name: model.labels for model in map(_emotion_model, stored["emotion_models"])}
+    same = {model.name for model in map(_emotion_model, emotion_models) if before.get(model.name) == model.labels}
+    kept = {
+        field: {name: value for name, value in stored[field].items() if name in same}
+        for field in ("label_offsets", "sure_thresholds")
+        if isinstance(stored.get(field), dict)
+    }
+    return {**stored, **kept}
 
 
 @strict
@@ -35,8 +49,16 @@ class ImageEmotionConfig(PreTrainedConfig):
             eight.
         temperatures (`dict[str, float]`, *optional*):
             Emotion model name to the temperature that divides its logits, fitted on validation; 1 where absent.
+        label_offsets (`dict[str, list[float]]`, *optional*):
+            Emotion model name to what is added to its labels' logits after the temperature, one number per label,
+            fitted on validation; 0 where absent.
+        sure_thresholds (`dict[str, float]`, *optional*):
+            Emotion model name to the confidence from which on a prediction is sure, fitted on validation. Where
+            absent, `sure_confidence` and `sure_ratio` decide.
+        sure_coverage (`float`, *optional*):
+            The share of the validation pictures that the thresholds were fitted to call sure.
         sure_confidence (`float`, *optional*, defaults to 0.5), sure_ratio (`float`, *optional*, defaults to 2.0):
-            The rule of [`EmotionPrediction.uncertain`].
+            The rule of [`EmotionPrediction.uncertain`] without a threshold.
         vision_feature_layers (`list[int]`, *optional*):
             Hidden states of the vision tower whose mean and deviation over places are joined to the pooled image.
         pooled_size (`int`, *optional*):
@@ -50,6 +72,9 @@ class ImageEmotionConfig(PreTrainedConfig):
 
     emotion_models: list | tuple | None = None
     temperatures: dict[str, float | int] | None = None
+    label_offsets: dict[str, list[float | int] | tuple[float | int, ...]] | None = None
+    sure_thresholds: dict[str, float | int] | None = None
+    sure_coverage: float | int | None = None
     sure_confidence: float | int = SURE_CONFIDENCE
     sure_ratio: float | int = SURE_RATIO
     vision_feature_layers: list[int] | tuple[int, ...] = ()
@@ -57,8 +82,8 @@ class ImageEmotionConfig(PreTrainedConfig):
     feature_norm: str = "none"
 
     def __post_init__(self, **kwargs):
-        self.set_emotion_models(self.emotion_models or [EMOTION_MODELS["mikels8"]])
-        self.temperatures = {str(name): float(value) for name, value in (self.temperatures or {}).items()}
+        self._store_emotion_models(self.emotion_models or [EMOTION_MODELS["mikels8"]])
+        self._store_calibration()
         super().__post_init__(**kwargs)
         if self.feature_norm not in ("none", "power"):
             raise DataError(f"feature_norm is {self.feature_norm!r}; use 'none' or 'power'.")
@@ -66,7 +91,40 @@ class ImageEmotionConfig(PreTrainedConfig):
             raise DataError("vision_feature_layers widen the pooled image; give its width as pooled_size.")
 
     def set_emotion_models(self, emotion_models: Sequence[Any]) -> None:
-        """Store the emotion models in their stored form."""
+        """Store the emotion models in their stored form, and forget what was fitted for labels that are gone."""
+        before = self.trained_emotion_models
+        self._store_emotion_models(emotion_models)
+        self._keep_fitted(before)
+
+    def _keep_fitted(self, before: dict[str, EmotionModel]) -> None:
+        """Keep offsets and thresholds only where the labels that they were fitted for are still there."""
+        now = self.trained_emotion_models
+        same = {name for name, model in now.items() if name in before and before[name].labels == model.labels}
+        self.label_offsets = {name: values for name, values in self.label_offsets.items() if name in same}
+        self.sure_thresholds = {name: value for name, value in self.sure_thresholds.items() if name in same}
+
+    def _store_calibration(self) -> None:
+        """Bring what was fitted into its stored form.
+
+        Raises:
+            DataError: if a value cannot have been fitted.
+        """
+        self.temperatures = {str(name): float(value) for name, value in (self.temperatures or {}).items()}
+        offsets = (self.label_offsets or {}).items()
+        self.label_offsets = {str(name): [float(value) for value in values] for name, values in offsets}
+        self.sure_thresholds = {str(name): float(value) for name, value in (self.sure_thresholds or {}).items()}
+        for name, temperature in self.temperatures.items():
+            if not 0 < temperature < float("inf"):
+                raise DataError(f"The temperature of {name} is {temperature}; give a positive number.")
+        trained = self.trained_emotion_models
+        for name, values in self.label_offsets.items():
+            if not np.isfinite(values).all() or (name in trained and len(values) != len(trained[name])):
+                raise DataError(f"The label_offsets of {name} do not fit its labels; give one finite number for each.")
+        for share in (*self.sure_thresholds.values(), 1.0 if self.sure_coverage is None else self.sure_coverage):
+            if not 0 <= share <= 1:
+                raise DataError(f"A value of sure_thresholds or sure_coverage is {share}; give shares from 0 to 1.")
+
+    def _store_emotion_models(self, emotion_models: Sequence[Any]) -> None:
         models = [_emotion_model(given) for given in emotion_models]
         self.emotion_models = [model.to_dict() for model in models]
         # What generic tools show as this model's labels: those of the default emotion model, whatever was stored.
@@ -82,6 +140,8 @@ class ImageEmotionConfig(PreTrainedConfig):
         """
         given = {name: kwargs.pop(name) for name in _NORMALISED if name in kwargs}
         try:
+            if given.get("emotion_models") and config_dict.get("emotion_models"):
+                config_dict = _without_foreign_calibration(config_dict, given["emotion_models"])
             return super().from_dict({**config_dict, **given}, **kwargs)
         except StrictDataclassError as error:
             reason = " ".join(str(error).split())
@@ -145,6 +205,38 @@ class ImageEmotionConfig(PreTrainedConfig):
             return temperatures[emotion_model.name]
         return sum(temperatures.values()) / len(temperatures) if temperatures else 1.0
 
+    def _fitted(self, emotion_model: EmotionModel, values: dict[str, Any] | None) -> Any:
+        """What was fitted for these very labels, else `None`: under a known name may come other labels."""
+        trained = self.trained_emotion_models.get(emotion_model.name)
+        if trained is None or trained.labels != emotion_model.labels:
+            return None
+        return (values or {}).get(emotion_model.name)
+
+    def calibrated_probabilities(self, logits: Any, emotion_model: EmotionModel) -> Any:
+        """What every prediction and every measurement goes through: softmax(logits / temperature + offsets).
+
+        Args:
+            logits: a tensor `(..., labels)` over the labels of `emotion_model`; `-inf` where a label is no candidate.
+            emotion_model: decides which temperature and offsets apply.
+
+        Returns:
+            A tensor of the same shape, in float32 or better; the last dimension sums to 1.
+        """
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        scaled = logits / self.temperature_for(emotion_model)
+        offsets = self._fitted(emotion_model, self.label_offsets)
+        return (scaled if offsets is None else scaled + scaled.new_tensor(offsets)).softmax(-1)
+
+    def sure_rule(self, emotion_model: EmotionModel) -> dict[str, float | None]:
+        """The rule of `uncertain` for an emotion model, as fields of [`EmotionPrediction`]."""
+        threshold = self._fitted(emotion_model, self.sure_thresholds)
+        return {
+            "sure_confidence": self.sure_confidence,
+            "sure_ratio": self.sure_ratio,
+            "sure_threshold": threshold,
+            "sure_coverage": None if threshold is None else self.sure_coverage,
+        }
+
 
 @strict
 class ClassifierConfig(ImageEmotionConfig):
@@ -179,4 +271,4 @@ class ClassifierConfig(ImageEmotionConfig):
         return columns
 
 
-__all__ = ["ClassifierConfig", "ImageEmotionConfig"]
+__all__ = ["CALIBRATION_FIELDS", "ClassifierConfig", "ImageEmotionConfig"]

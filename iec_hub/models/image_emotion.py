@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import BatchFeature, PreTrainedModel
+from transformers import BatchFeature
 from transformers.utils import ModelOutput
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
+from iec_hub.models.adaptable_model import AdaptableModel
 from iec_hub.models.configuration_image_emotion import ImageEmotionConfig
 
 
@@ -192,7 +193,7 @@ def forward_inputs(batch: BatchFeature) -> dict[str, Any]:
     return kept
 
 
-class ImageEmotionModel(PreTrainedModel):
+class ImageEmotionModel(AdaptableModel):
     """Base class of the three methods.
 
     A subclass turns a processor's batch into `ImageEmotionOutput.logits`; :meth:`explain` says what else it knows.
@@ -203,11 +204,6 @@ class ImageEmotionModel(PreTrainedModel):
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    # Name of a target set to the pattern of module names that LoRA adapts; anchored, so that "q_proj" of the language
-    # part never hits the vision tower.
-    lora_targets: dict[str, str] = {}
-    # Parts trained in full beside an adapter and never quantised.
-    modules_to_save: Sequence[str] = ()
     # Whether any label set can be asked for, trained or not.
     open_labels = False
     reads_captions = False
@@ -215,12 +211,6 @@ class ImageEmotionModel(PreTrainedModel):
     reads_embedded_text = False
     # Whether something beside the vision tower looks at the images, which it needs larger than the tower does.
     looks_at_images = False
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
-        """As in transformers, but from safetensors only: a checkpoint is untrusted, and a pickle can run code."""
-        kwargs["use_safetensors"] = True
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
 
     def train(self, mode: bool = True) -> ImageEmotionModel:
         """As in PyTorch, but what is frozen in the vision tower stays as it is.

@@ -214,6 +214,16 @@ def labels_hint(labels: tuple[str, ...]) -> str:
 
 def uncertain(prediction: EmotionPrediction) -> str:
     """Why a prediction counts as uncertain, and how to read it."""
+    if prediction.sure_threshold is not None:
+        if prediction.sure_coverage is None:
+            return (
+                f"Read this as a guess. The first emotion stays below {prediction.sure_threshold:.1%}, from where on "
+                "the model counts as sure: viewers may well differ."
+            )
+        return (
+            "Read this as a guess. The model is less sure of the first emotion than it was for the surest "
+            f"{prediction.sure_coverage:.0%} of the pictures that it was checked on: viewers may well differ."
+        )
     ratio = "twice" if prediction.sure_ratio == 2 else f"{prediction.sure_ratio:g} times"
     return (
         f"Read this as a guess. No emotion reaches {prediction.sure_confidence:.0%}, and the first is less than "

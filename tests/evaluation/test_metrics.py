@@ -128,7 +128,7 @@ def test_reliability_bins_hold_every_picture(predicted, votes):
 
 def test_evaluate_distributions(predicted, votes):
     report = evaluate_distributions(predicted, votes)
-    assert list(report) == ["accuracy", "macro_f1", "ece", "soft_cross_entropy", "kl", "n"]
+    assert list(report) == ["accuracy", "macro_f1", "ece", "soft_cross_entropy", "kl", "brier", "n"]
     assert report["n"] == 300
     assert report["accuracy"] == accuracy(predicted, votes)
     assert report["ece"] == expected_calibration_error(predicted, votes)

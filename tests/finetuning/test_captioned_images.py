@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import write_csv
 from PIL import Image
 
 from iec_hub.affect.caption_data import build_caption_data
@@ -18,6 +17,7 @@ from iec_hub.finetuning.captioned_images import (
     read_caption_table,
 )
 from iec_hub.images import open_image
+from tests.finetuning.conftest import write_csv
 
 
 def test_wordings_change_with_the_epoch_and_can_be_repeated(pictures: list[Path]) -> None:

@@ -17,7 +17,7 @@ from iec_hub.finetuning.teaching import (
     text_source,
     whole_words,
 )
-from iec_hub.finetuning.ugrie_loading import read_captions
+from iec_hub.finetuning.training_sets import read_captions
 
 MIKELS = EMOTION_MODELS["mikels8"]
 

@@ -53,20 +53,64 @@ def test_labels_stand_in_the_columns_of_their_emotion_model(collator: Callable[.
 
 
 @pytest.mark.parametrize("rooted", [False, True])
-def test_mixup_is_convex_and_stays_within_a_data_set(collator: Callable[..., UgrieCollator], rooted: bool) -> None:
+def test_mixup_is_convex_and_stays_within_a_data_set(rooted: bool) -> None:
     root = PowerNorm.root if rooted else None
     low, high = source("low", MIKELS), source("high", MIKELS)
     low.features, high.features = low.features * 0.1, high.features + 5
-    rows = items(MixedEmotionData([low, high], augment=False))
-    plain, mixed = collator()(rows), collator(mixup=0.5, root=root)(rows)
-    torch.testing.assert_close(mixed["labels"].sum(1), torch.ones(12))
-    assert not torch.equal(mixed["labels"], plain["labels"])
-    for part in (slice(0, 6), slice(6, 12)):
-        for name in ("pooled_features", "labels"):
-            before, after = plain[name][part], mixed[name][part]
+    mixed = items(MixedEmotionData([low, high], mixup=0.5, root=root))
+    labels = torch.stack([item["distribution"] for item in mixed])
+    torch.testing.assert_close(labels.sum(1), torch.ones(12))
+    assert not torch.equal(labels, torch.cat([low.distributions, high.distributions]))
+    for owner, part in ((low, mixed[:6]), (high, mixed[6:])):
+        pairs = [(owner.features.flatten(0, 1), "pooled_features"), (owner.distributions, "distribution")]
+        for before, name in pairs:
+            after = torch.stack([item[name] for item in part])
             assert (after >= before.amin(0) - 1e-4).all() and (after <= before.amax(0) + 1e-4).all()
-    again = collator(mixup=0.5, root=root)(rows)
-    assert torch.equal(again["pooled_features"], mixed["pooled_features"])
+    again = items(MixedEmotionData([low, high], mixup=0.5, root=root))
+    assert all(torch.equal(a["pooled_features"], b["pooled_features"]) for a, b in zip(mixed, again, strict=True))
+
+
+def test_a_mixed_image_keeps_its_caption_and_is_the_larger_part() -> None:
+    one = source("a", MIKELS, 2, captions=[["first", "second"]])
+    one.features = torch.stack([torch.zeros(WIDTH), torch.ones(WIDTH)]).expand(2, -1, -1)
+    one.distributions = torch.eye(8)[:2]
+    data = MixedEmotionData([one], mixup=0.5)
+    for epoch in range(20):
+        data.set_epoch(epoch)
+        first, second = items(data)
+        assert (first["caption"], second["caption"]) == ("first", "second")
+        assert first["pooled_features"].max() <= 0.5 and second["pooled_features"].min() >= 0.5
+        assert first["distribution"][0] >= 0.5 and second["distribution"][1] >= 0.5
+
+
+def test_several_small_batches_hold_what_a_large_one_holds(collator: Callable[..., UgrieCollator]) -> None:
+    """Mixing, drawing and weighing go by the item, so neither processes nor accumulation change what is learned."""
+    weights = torch.linspace(0.5, 1.5, 6)
+    rows = items(MixedEmotionData([source("a", MIKELS, weights=weights)], mixup=0.5, visual_dropout=0.3))
+    whole, parts = collator()(rows), [collator()(rows[:3]), collator()(rows[3:])]
+    for name in ("pooled_features", "labels", "visual_mask"):
+        assert torch.equal(whole[name], torch.cat([part[name] for part in parts]))
+
+
+def test_weights_scale_an_images_labels(collator: Callable[..., UgrieCollator]) -> None:
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    data = MixedEmotionData([source("a", MIKELS, 3, weights=weights), source("b", EKMAN, 1)])
+    torch.testing.assert_close(collator()(items(data))["labels"].sum(1), torch.tensor([0.5, 2.0, 1.0, 1.0]))
+    held_out = MixedEmotionData([source("a", MIKELS, 3, weights=weights)], augment=False)
+    torch.testing.assert_close(collator()(items(held_out))["labels"].sum(1), torch.ones(3))
+
+
+def test_shares_say_how_often_an_image_is_drawn() -> None:
+    shares = torch.tensor([0.7, 0.3, 0.0]).double()
+    data = MixedEmotionData([source("a", MIKELS, 3, shares=shares)], seed=1)
+    one = data.images[0]
+    one.distributions = torch.eye(8)[:3]
+    drawn = torch.zeros(8)
+    for epoch in range(200):
+        data.set_epoch(epoch)
+        drawn += sum(item["distribution"] for item in items(data))
+    assert drawn.sum() == 600 and drawn[2] == 0
+    assert drawn[0] / 600 == pytest.approx(0.7, abs=0.06)
 
 
 def test_every_data_set_has_its_own_teacher(collator: Callable[..., UgrieCollator]) -> None:
@@ -116,9 +160,9 @@ def test_items_depend_on_seed_epoch_and_index_alone() -> None:
     def drawn(mixture: MixedEmotionData) -> list[Any]:
         order = torch.randperm(len(mixture)).tolist()
         found = {i: mixture[i] for i in order}
-        return [(found[i]["key"], found[i]["visible"]) for i in range(len(mixture))]
+        return [(found[i]["visible"], sorted(map(str, found[i].items()))) for i in range(len(mixture))]
 
     assert drawn(data(0, 1)) == drawn(data(0, 1))
     assert drawn(data(0, 1)) != drawn(data(0, 2))
     assert drawn(data(0, 1)) != drawn(data(1, 1))
-    assert {visible for _, visible in drawn(data(0, 1))[:6]} == {True, False}
+    assert {visible for visible, _ in drawn(data(0, 1))[:6]} == {True, False}

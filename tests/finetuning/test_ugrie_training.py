@@ -11,6 +11,7 @@ import torch
 from iec_hub.data import load_emotion_dataset
 from iec_hub.errors import DataError
 from iec_hub.finetuning import ugrie_training as stages
+from iec_hub.finetuning.measuring import round_to_half
 from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
 from iec_hub.finetuning.training_data import MixedEmotionData, TextSource
 
@@ -143,11 +144,11 @@ def test_unfinished_checkpoints_are_not_resumed_from(tmp_path: Path) -> None:
 
 def test_weights_too_large_for_float16_are_refused(parts: tuple[Any, Any]) -> None:
     model = parts[0]
-    stages.round_to_half(model)
+    round_to_half(model)
     rounded = copy.deepcopy(model.state_dict())
-    stages.round_to_half(model)
+    round_to_half(model)
     assert all(torch.equal(tensor, rounded[name]) for name, tensor in model.state_dict().items())
     with torch.no_grad():
         model.mapping.output.weight[0, 0] = 1e6
     with pytest.raises(DataError, match="mapping.output.weight does not fit"):
-        stages.round_to_half(model)
+        round_to_half(model)

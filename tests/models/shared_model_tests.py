@@ -39,6 +39,12 @@ _IMPORTS = {
 }
 
 
+def in_memory(name: str) -> str:
+    """A weight's name in the model for its name in a checkpoint, where a part's layers kept their first names."""
+    renamed = {"feature_norm": "pooled_norm", "classifier": "object_head"}
+    return re.sub(r"(captioner\.|observer\.)(feature_norm|classifier)\.", lambda m: f"{m[1]}{renamed[m[2]]}.", name)
+
+
 class SharedModelTests:
     """Inherit, name the classes and give a model with its processor.
 
@@ -174,7 +180,7 @@ class SharedModelTests:
         model, processor = self.build()
         model.train()
         batch, results = self.batch(processor, labels=True), []
-        for enable in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+        for enable in (model.activation_checkpointing_disable, model.activation_checkpointing_enable):
             enable()
             model.zero_grad()
             torch.manual_seed(0)
@@ -206,11 +212,11 @@ class SharedModelTests:
                 logits.append(self.logits(loaded, batch))
         finally:
             torch.use_deterministic_algorithms(False)
-        assert information["missing_keys"] <= set(gone)  # BART does not report its constant bias
+        assert information["missing_keys"] <= set(map(in_memory, gone))  # BART does not report its constant bias
         state = loaded.state_dict()
         assert all(tensor.isfinite().all() for tensor in state.values())
         for name, value in gone.items():
-            assert value is None or (state[name] == value).all(), name
+            assert value is None or (state[in_memory(name)] == value).all(), name
         assert not torch.isnan(logits[0]).any() and torch.equal(*logits)
 
     def test_buffers_travel_with_the_checkpoint_or_are_computed(self, folder: Path) -> None:
@@ -274,21 +280,23 @@ class SharedModelTests:
             hit = [name for name in modules if re.fullmatch(pattern, name)]
             assert hit, target
             assert all(name.startswith(f"{self.tower}.") == (target == "vision") for name in hit), target
-            assert not [name for name in hit if name.split(".")[0] in self.model_class.modules_to_save], target
+            inside = [name for name in hit if name.split(".")[0] in self.model_class.modules_to_save]
+            assert inside == (hit if target == "fusion" else []), target
 
     def test_lora_trains_a_step_and_comes_back(self, folder: Path, tmp_path: Path) -> None:
         from peft import LoraConfig, PeftModel, get_peft_model
 
         base = self.model_class.from_pretrained(folder)
         known = dict(base.named_modules())
-        saved = [name for name in self.model_class.modules_to_save if name in known]
+        saved = [name for name in self.model_class.modules_to_save if name in known and known[name].state_dict()]
         settings = LoraConfig(
             r=2, target_modules=self.model_class.lora_targets[self.lora_trains], modules_to_save=saved
         )
         adapted = get_peft_model(base, settings)
         trainable = {name for name, parameter in adapted.named_parameters() if parameter.requires_grad}
         assert all("lora_" in name or "modules_to_save" in name for name in trainable)
-        assert saved and all(any(f".{part}.modules_to_save" in name for name in trainable) for part in saved)
+        learned = [name for name in saved if list(known[name].parameters())]
+        assert learned and all(any(f".{part}.modules_to_save" in name for name in trainable) for part in learned)
         batch = self.batch(self.processor_class.from_pretrained(folder), labels=True)
         before = self.logits(adapted.eval(), batch)
         optimizer = torch.optim.SGD([p for p in adapted.parameters() if p.requires_grad], lr=0.1)

@@ -8,7 +8,7 @@ and a contrastive loss with semantic-similarity sampling. Everything finer is th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from iec_hub.losses import similarity_sampled_contrastive_loss
 from iec_hub.models.aciec.assembly_aciec import load_parts, renewed_head, take_over
 from iec_hub.models.aciec.attribution_aciec import deciding_words
 from iec_hub.models.aciec.concepts_aciec import ConceptDetector
-from iec_hub.models.aciec.configuration_aciec import ACIEC_PRESETS, SOURCES, AciecConfig
+from iec_hub.models.aciec.configuration_aciec import ACIEC_PRESETS, FEELING_ATTRIBUTES, SOURCES, AciecConfig
 from iec_hub.models.aciec.reasoner_aciec import AttributeReasoner, ask_instead, check_columns, known_numbers, reason
 from iec_hub.models.aciec.text_aciec import ImageText, checked_parts
 from iec_hub.models.escnet.assembly_escnet import build_text_encoder
@@ -72,8 +72,9 @@ class AciecForImageEmotion(ImageEmotionModel):
     base_model_prefix = "aciec"
     _no_split_modules = ["ConceptDetector", "AttributeReasoner"]  # the backbones' own are collected from them
     _keep_in_fp32_modules = ["concept_detector", "reasoner", "emotion_classifier", "feature_norm"]
-    # A name of its own: PEFT goes by how names end, and the observer has a classifier too.
-    modules_to_save = ("emotion_classifier",)
+    # The feelings one by one: PEFT does not wrap the dictionary that holds them.
+    heads = ("emotion_classifier", *(f"reasoner.feelings.{name}" for name in FEELING_ATTRIBUTES))
+    modules_to_save = (*heads, "concept_detector", "feature_norm")
     reads_embedded_text = True
     lora_targets = {
         "language": rf"^text_encoder\.(encoder|transformer)\..*\.{_LANGUAGE_LAYER}$",
@@ -137,6 +138,17 @@ class AciecForImageEmotion(ImageEmotionModel):
         parts = load_parts(vision, text, observer, dtype, config)
         model = cls(AciecConfig(**parts.fields)).to(dtype)
         take_over(model, parts, concept_embeddings)
+        model.backbones = {"vision": str(vision), "text": str(text), "observer": observer and str(observer)}
+        return model
+
+    @classmethod
+    def assembled(
+        cls, config: AciecConfig, backbones: Mapping[str, str | None], dtype: torch.dtype
+    ) -> AciecForImageEmotion:
+        parts = load_parts(backbones["vision"], backbones["text"], backbones.get("observer"), dtype, {})
+        model = cls(config).to(dtype)
+        # An adapter brings the concepts' embeddings along, so nobody needs to embed them again.
+        take_over(model, parts, model.concept_detector.embeddings)
         return model
 
     @classmethod
@@ -191,6 +203,7 @@ class AciecForImageEmotion(ImageEmotionModel):
         known, keep = self.config.vocabulary.index, embeddings is None
         embeddings = self.embed_concepts(vocabulary.names, processor) if keep else embeddings
         self.concept_detector.replace(vocabulary.names, embeddings, known, keep)
+        self.renewed_parts.add("concept_detector")
         self.config.set_vocabulary(vocabulary)
 
     @torch.no_grad()

@@ -99,10 +99,13 @@ class AttributeCaptioner(PreTrainedModel):
     config_class = AttributeCaptionerConfig
     base_model_prefix = "attribute_captioner"
     main_input_name = "pooled"
+    # Names that end as no other module's do: PEFT finds what is trained in full by how names end, and "classifier"
+    # and "feature_norm" are parts of the models around this one.
+    _keep_in_fp32_modules = ["pooled_norm", "detector", "emotion_head", "object_head"]
 
     def __init__(self, config: AttributeCaptionerConfig):
         super().__init__(config)
-        self.feature_norm = build_feature_norm(config.feature_norm, config.pooled_size)
+        self.pooled_norm = build_feature_norm(config.feature_norm, config.pooled_size)
         self.detector = nn.Linear(config.pooled_size, len(config.labels))
         # CODEPATH: the ablation whose captions name an emotion.
         if config.emotions:
@@ -110,7 +113,7 @@ class AttributeCaptioner(PreTrainedModel):
         # CODEPATH: without an ImageNet head the detector alone speaks.
         if config.classifier_size:
             self.hierarchy = imagenet_hierarchy("imagenet")
-            self.classifier = nn.Linear(config.classifier_size, len(self.hierarchy.members))
+            self.object_head = nn.Linear(config.classifier_size, len(self.hierarchy.members))
         self.post_init()
 
     @torch.no_grad()
@@ -120,13 +123,21 @@ class AttributeCaptioner(PreTrainedModel):
             init.zeros_(module.mean)
             init.ones_(module.scale)
 
+    @property
+    def feature_norm(self) -> nn.Module:
+        return self.pooled_norm
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.object_head
+
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
         """Pooled images `(batch, pooled size)` to the detector's logits `(batch, labels)`."""
         return self._read(self.detector, pooled)
 
     def _read(self, layer: nn.Linear, pooled: torch.Tensor) -> torch.Tensor:
         """What a layer says about normed images; the norm may be kept in float32 where the layer is not."""
-        return layer(self.feature_norm(pooled.to(layer.weight.dtype)).to(layer.weight.dtype))
+        return layer(self.pooled_norm(pooled.to(layer.weight.dtype)).to(layer.weight.dtype))
 
     @torch.no_grad()
     def describe(
@@ -174,8 +185,8 @@ class AttributeCaptioner(PreTrainedModel):
         # CODEPATH: as in __init__.
         if not self.config.classifier_size:
             return None
-        dtype = self.classifier.weight.dtype
-        logits = self.classifier(pooled[:, : self.config.classifier_size].to(dtype))
+        dtype = self.object_head.weight.dtype
+        logits = self.object_head(pooled[:, : self.config.classifier_size].to(dtype))
         return logits.float().softmax(-1).cpu().numpy()
 
     def _named(

@@ -7,7 +7,7 @@ words, cross- and self-attention fusion, a variable-weight loss. Everything fine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,10 @@ _LANGUAGE_LAYER = r"(query|key|value|q_proj|k_proj|v_proj|out_proj|dense|fc1|fc2
 _VISION_LAYER = (
     r"(q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|qkv|(?:attention|self_attn)\.projection|fc1|fc2|"
     r"up_proj|down_proj|pwconv1|pwconv2|expand_conv|project_conv)"
+)
+
+_FUSION_LAYER = (
+    r"(image_input|whole_input|text_input|context|q_proj|k_proj|v_proj|out_proj|feed_forward_in|feed_forward_out)"
 )
 
 _PIXEL_ATTRIBUTES = ("brightness", "colorfulness")
@@ -73,11 +77,18 @@ class EscnetForImageEmotion(ImageEmotionModel):
     base_model_prefix = "escnet"
     _no_split_modules = ["FusionLayer"]  # the backbones' own are collected from them
     _keep_in_fp32_modules = ["fusion", "classifier", "image_classifier", "feature_norm"]
-    modules_to_save = ("fusion", "classifier", "image_classifier")
+    heads = ("classifier", "image_classifier")
+    # The captioner's are those of one that names attributes; a generator comes from a backbone whole.
+    modules_to_save = (
+        *heads,
+        *("fusion", "feature_norm"),
+        *(f"captioner.{part}" for part in ("pooled_norm", "detector", "emotion_head", "object_head")),
+    )
     reads_captions = True
     lora_targets = {
         "language": rf"^(text_encoder\.(encoder|transformer)|captioner\.text_decoder)\..*\.{_LANGUAGE_LAYER}$",
         "vision": rf"^(captioner\.)?vision_model\.(?!head\.).*\.{_VISION_LAYER}$",
+        "fusion": rf"^fusion\.(.+\.)?{_FUSION_LAYER}$",
     }
 
     def __init__(self, config: EscnetConfig):
@@ -158,6 +169,18 @@ class EscnetForImageEmotion(ImageEmotionModel):
         names = {"vision_model": vision, "text_encoder": text, "captioner": captioner}
         parts = load_backbones(names, dtype)
         model = cls(EscnetConfig(**fields_of(parts, config))).to(dtype)
+        take_over(model, parts, names)
+        model.backbones = {"vision": vision, "text": text, "captioner": captioner}
+        return model
+
+    @classmethod
+    def assembled(
+        cls, config: EscnetConfig, backbones: Mapping[str, str | None], dtype: torch.dtype
+    ) -> EscnetForImageEmotion:
+        places = {"vision_model": "vision", "text_encoder": "text", "captioner": "captioner"}
+        names = {module: backbones.get(name) for module, name in places.items()}
+        parts = load_backbones(names, dtype)
+        model = cls(config).to(dtype)
         take_over(model, parts, names)
         return model
 

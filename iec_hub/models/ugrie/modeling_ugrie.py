@@ -8,7 +8,7 @@ Everything finer is this implementation's own.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ _VISION_LAYER = (
     r"q_proj|k_proj|v_proj|o_proj|out_proj|query|key|value|fc1|fc2|up_proj|down_proj|pwconv1|pwconv2|"
     r"expand_conv|project_conv"
 )
+_MAPPING_LINEAR = r"input|output|hidden|q_proj|k_proj|v_proj|out_proj|feed_forward_in|feed_forward_out"
 _LANGUAGE_LINEAR = r"(self_attn|encoder_attn)\.(q_proj|k_proj|v_proj|out_proj)|fc1|fc2"
 
 
@@ -54,12 +55,14 @@ class UgrieForImageEmotion(ImageEmotionModel):
     base_model_prefix = "ugrie"
     _no_split_modules = ["MappingLayer"]  # the backbones' own are collected from them
     _keep_in_fp32_modules = ["mapping", "semantic_mapping", "feature_norm"]
-    modules_to_save = ("mapping", "semantic_mapping")
+    # No heads: labels are words here.
+    modules_to_save = ("mapping", "semantic_mapping", "feature_norm")
     open_labels = True
     lora_targets = {
         "language": rf"^language_model\.model\.(encoder|decoder)\.layers\.\d+\.({_LANGUAGE_LINEAR})$",
         # A pooling head (SigLIP) reads its weights without calling the layers, so that LoRA would do nothing there.
         "vision": rf"^vision_model\.(?!head\.).*\.({_VISION_LAYER})$",
+        "fusion": rf"^(semantic_)?mapping\.(.+\.)?({_MAPPING_LINEAR})$",
     }
 
     def __init__(self, config: UgrieConfig):
@@ -99,22 +102,33 @@ class UgrieForImageEmotion(ImageEmotionModel):
             OSError: when a backbone cannot be found.
             DataError: when the text backbone is not of the BART family.
         """
-        vision_model = AutoModel.from_pretrained(vision, dtype=dtype)
-        # A dual encoder such as CLIP holds its vision tower inside.
-        vision_model = getattr(vision_model, "vision_model", vision_model)
-        language_model = AutoModelForSeq2SeqLM.from_pretrained(text, dtype=dtype)
+        vision_model, language_model = _load_backbones(vision, text, dtype)
         # CODEPATH: no fork of the graph; a width that nobody gave is measured.
         if config.get("vision_feature_layers") and "pooled_size" not in config:
             config["pooled_size"] = measured_pooled_size(vision_model, config["vision_feature_layers"])
         model = cls(UgrieConfig(vision_config=vision_model.config, text_config=language_model.config, **config))
         model = model.to(dtype)
-        model.vision_model.load_state_dict(vision_model.state_dict())
-        model.language_model.load_state_dict(language_model.state_dict())
+        model._take_over(vision_model, language_model)
+        model.backbones = {"vision": str(vision), "text": str(text)}
         for part, source in ((model.config.vision_config, vision), (model.config.text_config, text)):
             if os.path.isdir(source):  # a checkpoint names the Hub, not somebody's disk
                 part.name_or_path = ""
-        model.tie_weights()
         return model
+
+    @classmethod
+    def assembled(
+        cls, config: UgrieConfig, backbones: Mapping[str, str | None], dtype: torch.dtype
+    ) -> UgrieForImageEmotion:
+        parts = _load_backbones(backbones["vision"], backbones["text"], dtype)
+        model = cls(config).to(dtype)
+        model._take_over(*parts)
+        return model
+
+    def _take_over(self, vision_model: nn.Module, language_model: nn.Module) -> None:
+        """Copy the weights of pretrained parts."""
+        self.vision_model.load_state_dict(vision_model.state_dict())
+        self.language_model.load_state_dict(language_model.state_dict())
+        self.tie_weights()
 
     @classmethod
     def from_preset(cls, name: str, pretrained: bool = True, **config: Any) -> UgrieForImageEmotion:
@@ -356,6 +370,14 @@ class UgrieForImageEmotion(ImageEmotionModel):
         return [
             {"template": processor.fill_template(batch["emotion_models"][i], label)} for i, label in enumerate(top)
         ]
+
+
+def _load_backbones(vision: str, text: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+    """A pretrained vision tower and a pretrained BART."""
+    vision_model = AutoModel.from_pretrained(vision, dtype=dtype)
+    # A dual encoder such as CLIP holds its vision tower inside.
+    vision_model = getattr(vision_model, "vision_model", vision_model)
+    return vision_model, AutoModelForSeq2SeqLM.from_pretrained(text, dtype=dtype)
 
 
 __all__ = ["UgrieForImageEmotion"]

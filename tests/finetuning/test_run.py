@@ -1,0 +1,223 @@
+"""What all methods' runs share: own folders and labels, adapters, the folder's guard, processes, accumulation."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from iec_hub.cli import main as cli
+from iec_hub.errors import DataError
+from iec_hub.predictor import EmotionPredictor
+
+CommandLine = Callable[..., list[str]]
+LABELS = ("calm", "eerie", "festive")
+
+
+@pytest.fixture(scope="module")
+def own_folder(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's own pictures in a folder per emotion word, without splits."""
+    root = tmp_path_factory.mktemp("own") / "pictures"
+    for i, picture in enumerate(pictures):
+        folder = root / LABELS[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, folder / picture.name)
+    return root
+
+
+@pytest.fixture
+def start_dir(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    return lambda method: request.getfixturevalue(f"tiny_{method}_dir")
+
+
+def small(method: str, data: Path, model: Path, output: Path, **options: Any) -> list[str]:
+    settings: dict[str, Any] = {"data": data, "model": model, "output_dir": output, "views": 2, "use_cpu": True}
+    settings |= {"num_train_epochs": 2, "per_device_train_batch_size": 8, "warmup_steps": 1, "disable_tqdm": True}
+    settings |= {"read_text": False} if method == "aciec" else {}
+    flags = ["train", method]
+    for name, value in (settings | options).items():
+        flags += [f"--{name}", *(map(str, value) if isinstance(value, list | tuple) else [str(value)])]
+    return flags
+
+
+@pytest.mark.parametrize("method", ["ugrie", "escnet", "aciec"])
+def test_own_pictures_become_an_adapter_of_own_words(
+    method: str, own_folder: Path, start_dir: Callable[[str], Path], tmp_path: Path, pictures: list[Path]
+) -> None:
+    output = tmp_path / "run"
+    line = small(method, own_folder, start_dir(method), output, lora=True, lora_rank=4, validation_share=0.2)
+    assert cli(line) == 0
+    found = {path.name for path in output.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "config.json", "metrics.json", "README.md"} <= found
+    assert {"training.json", "training.yaml", "pictures"} <= found and "model.safetensors" not in found
+    assert ".saving" not in found
+
+    log = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    assert log["validation"]["pictures"]["n"] >= 3 and log["test"]["pictures"]["n"] >= 3
+    parameters = log["parameters"]
+    assert 0 < parameters["trained"] < parameters["frozen"]
+    assert (output / "adapter_model.safetensors").stat().st_size == parameters["stored_bytes"]
+
+    predictor = EmotionPredictor.from_pretrained(output, device="cpu")
+    emotion_model = next(m for m in predictor.emotion_models.values() if set(m.labels) == set(LABELS))
+    predictions = predictor.predict(pictures[:3], emotion_model=emotion_model)
+    assert all(set(prediction.distribution) == set(LABELS) for prediction in predictions)
+    record = json.loads((output / "training.json").read_text(encoding="utf-8"))
+    assert record["method"] == method and record["settings"]["lora_rank"] == 4
+    assert str(tmp_path) not in (output / "README.md").read_text(encoding="utf-8") + json.dumps(record)
+
+
+def test_the_settings_that_a_run_leaves_repeat_it(own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli(small("ugrie", own_folder, tiny_ugrie_dir, first, lora=True, balance="weights")) == 0
+    settings = first / "training.yaml"
+    assert yaml.safe_load(settings.read_text(encoding="utf-8"))["balance"] == "weights"
+    assert cli(["train", "ugrie", "--settings", str(settings), "--output_dir", str(second)]) == 0
+    one, two = (load_file(folder / "adapter_model.safetensors") for folder in (first, second))
+    assert one.keys() == two.keys() and all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+class TestTheFolder:
+    """It holds one training, and says so."""
+
+    @pytest.fixture
+    def finished(self, own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path) -> list[str]:
+        line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=2, eval_strategy="no")
+        line += ["--save_strategy", "no", "--load_best_model_at_end", "False"]
+        assert cli(line) == 0
+        return line
+
+    def test_another_training_is_refused_and_can_be_insisted_on(
+        self, finished: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli([*finished, "--seed", "1"]) == 2
+        assert "'run' already holds a training" in capsys.readouterr().err
+        assert cli([*finished, "--seed", "1", "--overwrite", "True"]) == 0
+
+    def test_a_run_is_not_resumed_with_other_settings(
+        self, finished: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli([*finished, "--resume_from_checkpoint", "True", "--mixup", "0.1"]) == 2
+        assert "began with mixup = None and not 0.1" in capsys.readouterr().err
+
+    def test_a_run_that_was_stopped_before_its_first_checkpoint_begins(self, finished: list[str]) -> None:
+        folder = Path(finished[finished.index("--output_dir") + 1])
+        before = load_file(folder / "model.safetensors")
+        for name in ("model.safetensors", "metrics.json"):
+            (folder / name).unlink()
+        assert cli([*finished, "--resume_from_checkpoint", "True"]) == 0
+        after = load_file(folder / "model.safetensors")
+        assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lora": True, "lora_targets": "langauge"}, "did you mean 'language'"),
+        ({"lora": True, "lora_targets": "vision", "freeze": "vision"}, "name it in one of them only"),
+        ({"lora": True, "half_precision_weights": True}, "leave it out with --lora"),
+        ({"quantization": "4bit"}, "use it with --lora"),
+        ({"merge": True}, "use it with --lora"),
+        ({"balance": "evenly"}, "--balance is 'evenly'"),
+        ({"validation_share": 0.9}, "--validation_share is 0.9"),
+        ({"coverage": 2}, "--coverage is 2"),
+        ({"push_to_hub": True}, "give --hub_model_id"),
+        ({"report_to": "comet_ml"}, "--report_to names what is not installed"),
+    ],
+)
+def test_impossible_settings_are_one_sentence(
+    options: dict[str, Any],
+    message: str,
+    own_folder: Path,
+    tiny_ugrie_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli(small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", **options)) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("iec-hub: ")]
+    assert len(said) == 1 and message in said[0]
+
+
+def adapter_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter_model.safetensors")
+
+
+def assert_same_weights(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    """As close as sums of floats in another order are."""
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            tensor, two[name], rtol=1e-3, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.fixture(scope="module")
+def without_dropout(tiny_ugrie_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dropout draws from each process's own generator, so it is off where results are to be the same."""
+    folder = tmp_path_factory.mktemp("start") / "without-dropout"
+    shutil.copytree(tiny_ugrie_dir, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["mapping_dropout"] = 0.0
+    for name in ("dropout", "attention_dropout", "activation_dropout"):
+        config["text_config"][name] = 0.0
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def even_folder(own_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16 training pictures: a last batch that is not full is filled up where there are several processes."""
+    root = tmp_path_factory.mktemp("even") / "pictures"
+    found = sorted(own_folder.glob("*/*.jpg"), key=lambda path: path.name)
+    for split, chosen in (("train", found[:8] + found[-8:]), ("validation", found[8:12]), ("test", found[12:16])):
+        for picture in chosen:
+            folder = root / split / picture.parent.name
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, folder / picture.name)
+    return root
+
+
+SAME = {"visual_dropout": 0.5, "mixup": 0.5, "teacher_weight": 0.5, "lora": True, "learning_rate": 1e-2}
+
+
+def test_accumulated_batches_are_one_large_batch(own_folder: Path, without_dropout: Path, tmp_path: Path) -> None:
+    for name, batch, accumulated in (("large", 8, 1), ("small", 2, 4)):
+        steps = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulated}
+        assert cli(small("ugrie", own_folder, without_dropout, tmp_path / name, **(SAME | steps))) == 0
+    assert_same_weights(adapter_of(tmp_path / "large"), adapter_of(tmp_path / "small"))
+
+
+def test_two_processes_train_what_one_trains(even_folder: Path, without_dropout: Path, tmp_path: Path) -> None:
+    """`accelerate launch` with half the batch in each of two processes, which have no GPU here."""
+    assert cli(small("ugrie", even_folder, without_dropout, tmp_path / "one", **SAME)) == 0
+    line = small("ugrie", even_folder, without_dropout, tmp_path / "two", **SAME, per_device_train_batch_size=4)
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(
+        [sys.executable, *launch, "-m", "iec_hub.cli", *line],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert_same_weights(adapter_of(tmp_path / "one"), adapter_of(tmp_path / "two"))
+    one, two = (json.loads((tmp_path / n / "metrics.json").read_text(encoding="utf-8")) for n in ("one", "two"))
+    assert two["test"]["pictures"]["accuracy"] == one["test"]["pictures"]["accuracy"]
+
+
+def test_a_missing_label_is_an_error_of_the_data(own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path) -> None:
+    from iec_hub.finetuning import ugrie_command
+
+    with pytest.raises(DataError):
+        ugrie_command.main(small("ugrie", own_folder / "calm", tiny_ugrie_dir, tmp_path / "run")[2:])
