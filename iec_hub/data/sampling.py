@@ -19,8 +19,8 @@ def few_shot(dataset: EmotionDataset, shots: int, seed: int = 0) -> EmotionDatas
         shots: Examples per class, at least 1.
 
     Raises:
-        DataError: If `shots` is below 1, a class that occurs has fewer examples, or the data set has several splits, as
-            shots drawn from the test split would leak.
+        DataError: If `shots` is below 1, a class that occurs has fewer examples, or the data set has several
+            splits, as shots drawn from the test split would leak.
     """
     if shots < 1:
         raise DataError(f"{shots} shots cannot be drawn; ask for at least 1 per class.")

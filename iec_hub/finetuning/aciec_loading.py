@@ -15,7 +15,7 @@ from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.finetuning.aciec_arguments import DataArguments, ModelArguments
 from iec_hub.finetuning.arguments import read_config
-from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by, with_own_first
 from iec_hub.models.aciec import ACIEC_PRESETS, AciecForImageEmotion, AciecProcessor
 
 
@@ -59,7 +59,7 @@ def _continued(
 ) -> tuple[AciecForImageEmotion, AciecProcessor]:
     path = checked_path(name, "aciec", "ACIEC")
     model = AciecForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
-    model.set_emotion_models(list((model.config.trained_emotion_models | models).values()))
+    model.set_emotion_models(with_own_first(models, model.config.trained_emotion_models))
     processor = AciecProcessor.from_pretrained(path).adopt(model.config)
     if data.concepts:
         model.set_concepts(read_vocabulary(Path(data.concepts)), processor)

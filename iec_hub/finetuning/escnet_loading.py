@@ -11,7 +11,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from iec_hub.emotions import EmotionModel
 from iec_hub.finetuning.arguments import read_config
 from iec_hub.finetuning.escnet_arguments import ModelArguments
-from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by, with_own_first
 from iec_hub.models.escnet import ESCNET_PRESETS, EscnetForImageEmotion, EscnetProcessor
 
 
@@ -37,7 +37,7 @@ def _continued(
 ) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
     path = checked_path(name, "escnet", "ESCNet")
     model = EscnetForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
-    model.set_emotion_models(list((model.config.trained_emotion_models | models).values()))
+    model.set_emotion_models(with_own_first(models, model.config.trained_emotion_models))
     return model, EscnetProcessor.from_pretrained(path).adopt(model.config)
 
 

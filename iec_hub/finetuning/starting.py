@@ -56,6 +56,11 @@ def quantized_by(quantization: Any) -> dict[str, Any]:
     return {} if quantization is None else {"quantization_config": quantization}
 
 
+def with_own_first(own: Mapping[str, EmotionModel], known: Mapping[str, EmotionModel]) -> list[EmotionModel]:
+    """Emotion models of a continued checkpoint: those trained now come first, and the first is what it answers in."""
+    return [*own.values(), *(model for name, model in known.items() if name not in own)]
+
+
 def place(model: torch.nn.Module, device: torch.device | str) -> None:
     """Move a model; a quantised one stays where it was loaded to."""
     if not getattr(model, "is_quantized", False):
@@ -67,4 +72,4 @@ def known_emotion_models(start: StartArguments) -> Mapping[str, EmotionModel]:
     return AutoConfig.from_pretrained(checkpoint_path(start.model)).trained_emotion_models if start.model else {}
 
 
-__all__ = ["checked_path", "known_emotion_models", "loaded", "place", "quantized_by"]
+__all__ = ["checked_path", "known_emotion_models", "loaded", "place", "quantized_by", "with_own_first"]

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.finetuning.arguments import read_config
-from iec_hub.finetuning.starting import checked_path, loaded, quantized_by
+from iec_hub.finetuning.starting import checked_path, loaded, quantized_by, with_own_first
 from iec_hub.finetuning.ugrie_arguments import ModelArguments
 from iec_hub.models.ugrie import UGRIE_PRESETS, UgrieForImageEmotion, UgrieProcessor
 
@@ -37,8 +37,7 @@ def _continued(
 ) -> tuple[UgrieForImageEmotion, UgrieProcessor]:
     path = checked_path(name, "ugrie", "UGRIE")
     model = UgrieForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
-    known = model.config.trained_emotion_models
-    model.config.set_emotion_models(list((known | models).values()))
+    model.config.set_emotion_models(with_own_first(models, model.config.trained_emotion_models))
     return model, UgrieProcessor.from_pretrained(path).adopt(model.config)
 
 

@@ -21,8 +21,9 @@ _PROCESSOR = (
     r"|chat_template)\.json|vocab\.txt|merges\.txt|chat_template\.jinja"
     r"|tokenizer\.model|spiece\.model|sentencepiece\.bpe\.model"
 )
+# Not training.yaml, which repeats a run here: it holds paths of this disk.
 _RUN = re.compile(
-    rf"(?:{_PROCESSOR}|(?:config|generation_config|adapter_config|metrics|training)\.json|training\.yaml"
+    rf"(?:{_PROCESSOR}|(?:config|generation_config|adapter_config|metrics|training)\.json"
     r"|adapter_model\.safetensors|model(?:-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
     rf"|README\.md|LICENSE|[a-z_]+_(?:tokenizer|processor)/(?:{_PROCESSOR})|pictures/[\w.-]+\.png)"
 )

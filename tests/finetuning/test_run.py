@@ -67,8 +67,8 @@ def test_own_pictures_become_an_adapter_of_own_words(
     assert (output / "adapter_model.safetensors").stat().st_size == parameters["stored_bytes"]
 
     predictor = EmotionPredictor.from_pretrained(output, device="cpu")
-    emotion_model = next(m for m in predictor.emotion_models.values() if set(m.labels) == set(LABELS))
-    predictions = predictor.predict(pictures[:3], emotion_model=emotion_model)
+    predictions = predictor.predict(pictures[:3])
+    assert list(predictor.emotion_models) == ["pictures", "mikels8", "ekman7"]
     assert all(set(prediction.distribution) == set(LABELS) for prediction in predictions)
     record = json.loads((output / "training.json").read_text(encoding="utf-8"))
     assert record["method"] == method and record["settings"]["lora_rank"] == 4
@@ -221,3 +221,19 @@ def test_a_missing_label_is_an_error_of_the_data(own_folder: Path, tiny_ugrie_di
 
     with pytest.raises(DataError):
         ugrie_command.main(small("ugrie", own_folder / "calm", tiny_ugrie_dir, tmp_path / "run")[2:])
+
+
+def test_evaluate_divides_pictures_as_the_training_did(
+    own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", lora=True, test_share=0.3, seed=7)
+    assert cli(line) == 0
+    log = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    for split in ("validation", "test"):
+        capsys.readouterr()
+        given = ["--split", split, "--model", str(tmp_path / "run"), "--device", "cpu"]
+        assert cli(["evaluate", str(own_folder), *given]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        trained = log[split]["pictures"]
+        assert {name: found[name] for name in ("n", "accuracy")} == {name: trained[name] for name in ("n", "accuracy")}
+        assert found["soft_cross_entropy"] == pytest.approx(trained["soft_cross_entropy"], abs=1e-3)

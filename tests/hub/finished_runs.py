@@ -21,6 +21,7 @@ STAYS = (
     "base/config.json",
     "base/model.safetensors",
     "pictures/holiday.jpg",
+    "training.yaml",
     "runs/events.out.tfevents.1",
     ".cache/config.json",
 )
@@ -32,7 +33,6 @@ def make_run(checkpoint: Path, folder: Path) -> Path:
     (folder / "README.md").write_text(CARD)
     (folder / "metrics.json").write_text(json.dumps({"seed": 0}))
     (folder / "training.json").write_text(json.dumps({"method": "ugrie"}))
-    (folder / "training.yaml").write_text("data: pictures\n")
     (folder / "pictures").mkdir()
     (folder / "pictures" / "learning_curve.png").write_bytes(b"\x89PNG\r\n")
     for name in STAYS:

@@ -61,7 +61,7 @@ def test_a_commit_whose_answer_got_lost_is_not_made_twice(
 ) -> None:
     publish_run(run_folder, NAME)
     old = hub.repository(NAME).files()
-    hub.repository(NAME).commit("main", old | {"training.yaml": b"old", "tokenizer.model": b"old"}, "By hand")
+    hub.repository(NAME).commit("main", old | {"vocab.txt": b"old", "tokenizer.model": b"old"}, "By hand")
     hub.fail("/commit/main", status=None, lose_answer=True)
     done = publish_run(run_folder, NAME, tag="v1")
     repository = hub.repository(NAME)

@@ -21,7 +21,6 @@ RUN_FILES = {
     "tokenizer.json",
     "tokenizer_config.json",
     "training.json",
-    "training.yaml",
 }
 
 
@@ -198,8 +197,8 @@ def test_a_folder_with_a_model_and_an_adapter_says_neither(hub: HubServer, run_f
     "secret", ["hf_test", "hf_" + "a1B2" * 9, "AKIA" + "A1B2" * 4, "-----BEGIN OPENSSH PRIVATE KEY-----"]
 )
 def test_a_text_with_a_token_in_it_is_refused(hub: HubServer, run_folder: Path, secret: str) -> None:
-    (run_folder / "training.yaml").write_text(f"hub_token: {secret}\n")
-    with pytest.raises(HubError, match=r'"training\.yaml" holds what looks like an access token') as caught:
+    (run_folder / "training.json").write_text(json.dumps({"hub_token": secret}))
+    with pytest.raises(HubError, match=r'"training\.json" holds what looks like an access token') as caught:
         publish_run(run_folder, "me/mine")
     assert secret not in str(caught.value) and not hub.requests
 
