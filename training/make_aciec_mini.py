@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,10 +92,7 @@ def main() -> None:
             *further,
         ]
     )
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for file in run.iterdir():
-        if file.is_file() and file.suffix in (".json", ".safetensors", ".md"):
-            shutil.copyfile(file, arguments.output / file.name)
+    mini_backbones.copy_checkpoint(run, arguments.output)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import csv
 import json
 import random
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,12 +119,7 @@ def main() -> None:
             *further,
         ]
     )
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for file in run.iterdir():
-        if file.is_file() and file.suffix in (".json", ".safetensors", ".md"):
-            shutil.copyfile(file, arguments.output / file.name)
-    if (run / "captioner_tokenizer").is_dir():
-        shutil.copytree(run / "captioner_tokenizer", arguments.output / "captioner_tokenizer", dirs_exist_ok=True)
+    mini_backbones.copy_checkpoint(run, arguments.output)
 
 
 if __name__ == "__main__":

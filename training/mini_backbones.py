@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from iec_hub.emotions import EMOTION_MODELS
+from iec_hub.hub.contents import run_contents
 
 _VISION_NAMES = (
     (r"^_conv_stem\.", "embeddings.convolution."),
@@ -247,6 +248,13 @@ def build(
     build_vision().save_pretrained(output / "vision")
     ViTImageProcessorPil(size={"height": 256, "width": 256}, **IMAGENET).save_pretrained(output / "vision")
     save_lexicon(output / "lexicon")
+
+
+def copy_checkpoint(run: Path, output: Path) -> None:
+    """Copy what belongs to a finished run's checkpoint, and nothing else that lies in its folder."""
+    for name, file in run_contents(run).files.items():
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, output / name)
 
 
 def main() -> None:

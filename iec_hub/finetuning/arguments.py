@@ -82,6 +82,9 @@ class CardArguments:
     card_notes: str | None = field(
         default=None, metadata={"help": "Markdown file for the card's part 'Data terms and weights'."}
     )
+    data_terms: list[str] = field(
+        default_factory=list, metadata={"help": "Licence or terms of each data set, for the card: one each, in order."}
+    )
     merge: bool = field(default=False, metadata={"help": "Also write the adapter merged into its base, to merged/."})
     overwrite: bool = field(default=False, metadata={"help": "Begin anew where the folder holds another training."})
 
@@ -162,6 +165,10 @@ def check_settings(settings: TrainingSettings, presets: Sequence[str]) -> None:
     _agree_on_vision(settings)
     if adapter.lora and recipe.half_precision_weights:
         raise DataError("--half_precision_weights is for whole checkpoints; leave it out with --lora.")
+    if card.data_terms and len(card.data_terms) != len(data.data):
+        raise DataError(
+            f"--data_terms holds {len(card.data_terms)} terms for {len(data.data)} data sets; give one each."
+        )
     if card.merge and not adapter.lora:
         raise DataError("--merge adds an adapter to its base; use it with --lora.")
     if arguments.push_to_hub and not arguments.hub_model_id:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -211,16 +209,3 @@ def calibrate(
 def measure(model: ImageEmotionModel, processor: Any, sources: Sequence[ImageSource]) -> dict[str, dict[str, Any]]:
     """Metrics per data set, after calibration."""
     return measure_scored(model.config, score(model, processor, sources))
-
-
-def save_run(model: ImageEmotionModel, processor: Any, folder: Path, log: dict[str, Any], half: bool = False) -> None:
-    """Write the checkpoint, its processor and `metrics.json`; `half` stores the weights in float16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if half:
-        model.half()
-    model.save_pretrained(folder)
-    # Half precision is how the weights are stored, not how they compute: a CPU is slow at it.
-    model.float().config.dtype = "float32"
-    model.config.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    (folder / "metrics.json").write_text(json.dumps(log, indent=2, sort_keys=True) + "\n", encoding="utf-8")

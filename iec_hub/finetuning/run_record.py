@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 # What changes nothing about the result, or is nobody else's business.
 _SILENT = (
     "cache", "disable_tqdm", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token", "license",
-    "card_notes", "logging_dir", "merge", "output_dir", "overwrite", "push_to_hub", "report_to",
+    "card_notes", "data_terms", "logging_dir", "merge", "output_dir", "overwrite", "push_to_hub", "report_to",
     "resume_from_checkpoint", "run_name", "settings", "hub_always_push", "hub_strategy", "log_level",
 )  # fmt: skip
 _TRAINER = (
@@ -40,7 +41,10 @@ def training_record(method: str, settings: TrainingSettings, finished: bool = Fa
         "settings": given,
         "trainer": {name: plain(getattr(settings.arguments, name)) for name in _TRAINER},
         "base_models": [str(_shown(name)) for name in base_models(method, start)],
-        "data": [{"name": str(_shown(name))} for name in settings.data.data],
+        "data": [
+            {"name": str(_shown(name))} | ({"terms": terms} if terms else {})
+            for name, terms in zip_longest(settings.data.data, settings.card.data_terms)
+        ],
         "license": settings.card.license,
         "card_notes": Path(notes).read_text(encoding="utf-8-sig").strip() if notes else "",
     }

@@ -237,3 +237,12 @@ def test_evaluate_divides_pictures_as_the_training_did(
         trained = log[split]["pictures"]
         assert {name: found[name] for name in ("n", "accuracy")} == {name: trained[name] for name in ("n", "accuracy")}
         assert found["soft_cross_entropy"] == pytest.approx(trained["soft_cross_entropy"], abs=1e-3)
+
+
+def test_terms_of_data_reach_the_card(own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path) -> None:
+    line = small(
+        "ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1, data_terms="CC BY 2.0, see ATTRIBUTION"
+    )
+    assert cli(line) == 0
+    assert "  - terms: CC BY 2.0, see ATTRIBUTION" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert cli([*line, "--data_terms", "one", "two", "--overwrite", "True"]) == 2
