@@ -100,6 +100,8 @@ def check_arguments(settings: TrainingSettings) -> None:
         raise DataError(
             "ACIEC decides from words and never trains its vision tower; take vision out of --lora_targets."
         )
+    if "fusion" in adapter.lora_targets:
+        raise DataError("ACIEC has no fusion of image and language; take fusion out of --lora_targets.")
     adapter.lora_targets = ["language" if target == "all" else target for target in adapter.lora_targets]
     shared.check_settings(settings, ACIEC_PRESETS)
     if start.reasoner_quantization not in (None, "4bit", "8bit"):

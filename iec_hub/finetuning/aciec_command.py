@@ -265,6 +265,7 @@ def fit_classifier(run: Run, texts: ClassifierTexts, freeze: Sequence[str] = ())
     stages.freeze_parts(run.model, settings.freeze)
     if run.training is not None:
         run.training.show_parameters(run.model)
+    place(run.model, run.arguments.device)
     trainer = stages.train_on_texts(
         run.model, run.processor, texts.train, texts.validation, texts.others, settings, run.arguments
     )
@@ -304,10 +305,13 @@ def scored_images(run: Run, split: str) -> list[ScoredImages]:
         run.datasets = everything
     elif run.recipe.half_precision_weights:  # a rounded tower's features are not those of the training any more
         run.splits[split] = run.load(split)
+    place(run.model, "cpu")
     for images in run.splits[split]:
         stages.embed_images(run.model, images)
     feel(run, split)
     _measure_concepts(run, split)
+    sources = own_texts(run, split)
+    place(run.model, run.arguments.device)
     return [
         ScoredImages(
             source.name,
@@ -316,7 +320,7 @@ def scored_images(run: Run, split: str) -> list[ScoredImages]:
             source.distributions,
             [example.origin for example in images.source.examples],
         )
-        for source, images in zip(own_texts(run, split), run.splits[split], strict=True)
+        for source, images in zip(sources, run.splits[split], strict=True)
     ]
 
 

@@ -121,7 +121,14 @@ def parse_settings(
     import sys
 
     every = (*kinds, CardArguments, AdapterArguments, EmotionTrainingArguments)
-    parser = HfArgumentParser(every, description=description, prog=f"iec-hub train {method}")
+    # No abbreviations: what is noted as given goes by whole names. And a hundred lines of usage would hide an error.
+    parser = HfArgumentParser(
+        every,
+        description=description,
+        prog=f"iec-hub train {method}",
+        usage="%(prog)s --data DIR [options]",
+        allow_abbrev=False,
+    )
     parser.add_argument("--settings", metavar="FILE", help="YAML file with arguments; flags win over it.")
     parser.set_defaults(output_dir=f"runs/{method}")
     known = sorted({action.dest for action in parser._actions})
@@ -133,8 +140,8 @@ def parse_settings(
     if unknown:
         name = unknown[0].lstrip("-").replace("-", "_")[:40]
         near = get_close_matches(name, known, 1)
-        hint = f"did you mean --{near[0]}?" if near and unknown[0].startswith("-") else "see"
-        raise DataError(f"There is no argument {unknown[0][:40]!r}; {hint} (iec-hub train {method} --help).")
+        hint = f"did you mean --{near[0]}? See" if near and unknown[0].startswith("-") else "see"
+        raise DataError(f"There is no argument {unknown[0][:40]!r}; {hint} iec-hub train {method} --help.")
     names = {part[2:].split("=")[0].replace("-", "_") for part in line if part.startswith("--")}
     return TrainingSettings(*parsed, given=tuple(sorted(names & set(known))))
 
@@ -173,7 +180,21 @@ def check_settings(settings: TrainingSettings, presets: Sequence[str]) -> None:
         raise DataError("--merge adds an adapter to its base; use it with --lora.")
     if arguments.push_to_hub and not arguments.hub_model_id:
         raise DataError("--push_to_hub needs to know where to; give --hub_model_id NAME/MODEL.")
+    _check_reports(arguments.report_to)
     check_files([start.config, card.card_notes])
+
+
+def _check_reports(names: Sequence[str]) -> None:
+    """Trackers of experiments have to be there before a training, not after its first stage."""
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            near = get_close_matches(name, INTEGRATION_TO_CALLBACK, 1) or ["tensorboard"]
+            raise DataError(f"--report_to does not know {name[:40]!r}; did you mean {near[0]!r}?")
+        if name not in get_available_reporting_integrations():
+            raise DataError(f"--report_to names what is not installed here; pip install {name}, or leave it out.")
 
 
 def _agree_on_vision(settings: TrainingSettings) -> None:

@@ -235,12 +235,13 @@ class Semantics:
     @torch.inference_mode()
     def __call__(self, batch: BatchFeature) -> torch.Tensor:
         """Unit vectors `(batch, width)` of a batch with `input_ids` and `attention_mask`."""
-        ids, mask = batch["input_ids"], batch["attention_mask"]
+        device = next(self.encoder.parameters()).device
+        ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
         # What is most and least alike needs few digits.
         with torch.autocast(ids.device.type, torch.bfloat16):
             hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         weights = mask[..., None].to(hidden)
-        return F.normalize((hidden * weights).sum(1) / weights.sum(1).clamp_min(1), dim=-1)
+        return F.normalize((hidden * weights).sum(1) / weights.sum(1).clamp_min(1), dim=-1).cpu()
 
 
 @dataclass

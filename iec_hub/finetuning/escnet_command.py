@@ -217,10 +217,10 @@ def fit_classifier(
     recipe = replace(recipe, freeze=(*recipe.freeze, *fixed))
     stages.freeze_parts(model, recipe.freeze)
     run.show_parameters(model)
+    place(model, arguments.device)
     trainer = stages.train_on_images(
         model, processor, sources["train"], sources["validation"], recipe, arguments, texts
     )
-    place(model, "cpu")
     run.keep_history(trainer)
 
 
@@ -245,6 +245,7 @@ def teach_captions(
     if model.config.use_word_gate and (anew or trained_as(model) is model) and (texts or (anew and told)):
         stages.fit_lexicon(model, processor, texts or told)
     if (texts or told) and run.text_epochs:
+        place(model, arguments.device)
         stages.teach_by_text(model, processor, [*texts, *told], run, arguments)
         place(model, "cpu")
     if anew and run.grounding_epochs and stages.features_are_fixed(run) and "fusion" not in run.freeze:
@@ -255,5 +256,6 @@ def teach_captions(
             items += named_places(model.captioner, [item.places for item in items])
         pairs = PlacesAndCaptions(items, arguments.seed)
         if len(pairs) > 1:
+            place(model, arguments.device)
             ground_words(model, processor, pairs, run.grounding_epochs, arguments)
             place(model, "cpu")

@@ -175,7 +175,9 @@ def write_captions(model: EscnetForImageEmotion, source: ImageSource, varied: bo
     """
     light, colour = light_and_colour(source.examples)
     captions = []
-    for view, pooled in enumerate(source.features):
+    device = next(model.captioner.parameters()).device
+    for view, features in enumerate(source.features):
+        pooled = features.to(device)
         found = model.captioner.describe(pooled, light, colour)
         seeds = [f"{example.origin}/{view}" if varied and view else None for example in source.examples]
         captions.append(model.captioner.captions(pooled, found, seeds))

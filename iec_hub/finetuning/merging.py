@@ -48,7 +48,7 @@ def merge(
 
     Raises:
         CheckpointError: if it is no adapter, or the merged checkpoint says something else. Nothing is left then.
-        DataError: if the output folder holds something.
+        DataError: if the output folder holds something, or nothing can be written there.
     """
     output = Path(output)
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -57,8 +57,11 @@ def merge(
     if found is None:
         raise CheckpointError(f"{str(adapter)!r} is no adapter; give a folder with an adapter_config.json.")
     images = [open_image(source, max_side=_SIDE) for source in pictures or sorted(_EXAMPLES.glob("*.jpg"))]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}-"))
+    except OSError as error:
+        raise DataError(f"Nothing can be written to {str(output)!r}; name another folder.") from error
     try:
         report = _merged(found, unfinished, images, tolerance)
         _tell(found, unfinished, output.resolve().name, report)

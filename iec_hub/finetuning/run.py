@@ -218,8 +218,9 @@ class TrainingRun:
         if self.settings.card.merge:
             from iec_hub.finetuning.merging import merge
 
-            self.log["merge"] = merge(self.folder, self.folder / "merged")
             folder = self.folder / "merged"
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after it, and went on
+            self.log["merge"] = merge(self.folder, folder)
         if self.settings.arguments.push_to_hub:
             push_after_training(self.settings.arguments, folder)
 
@@ -278,7 +279,7 @@ def _claim(folder: Path, record: dict[str, Any], settings: TrainingSettings, res
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and _is_json(file) else None
     if resumed and before is not None:
         _same_settings(before, record, folder)
-    elif not resumed and (before is not None or any(folder.glob("checkpoint-*"))):
+    elif not resumed and _holds_training(folder):
         if not settings.card.overwrite:
             raise DataError(
                 f"{folder.name!r} already holds a training; go on with --resume_from_checkpoint True, give another "
@@ -297,9 +298,16 @@ def _claim(folder: Path, record: dict[str, Any], settings: TrainingSettings, res
             ) from error
 
 
+def _holds_training(folder: Path) -> bool:
+    """Whether something was learned there; a run that failed at its data or model has left its settings alone."""
+    found = ("metrics.json", "model.safetensors", "adapter_model.safetensors", "taught/log.json")
+    return any(folder.glob("checkpoint-*")) or any((folder / name).exists() for name in found)
+
+
 def _clear(folder: Path) -> None:
     """Take away what another training left; what this project does not write stays."""
-    for path in [*folder.glob("checkpoint-*"), *(folder / name for name in ("taught", "base", "text", "pictures"))]:
+    parts = ("taught", "base", "text", "pictures", "merged")
+    for path in [*folder.glob("checkpoint-*"), *(folder / name for name in parts)]:
         shutil.rmtree(path, ignore_errors=True)
     for name in (RECORD, "metrics.json", "model.safetensors", "adapter_model.safetensors", "adapter_config.json"):
         (folder / name).unlink(missing_ok=True)

@@ -62,9 +62,16 @@ def with_own_first(own: Mapping[str, EmotionModel], known: Mapping[str, EmotionM
 
 
 def place(model: torch.nn.Module, device: torch.device | str) -> None:
-    """Move a model; a quantised one stays where it was loaded to."""
+    """Move a model; the quantised parts of one stay where they were loaded to, on the GPU."""
     if not getattr(model, "is_quantized", False):
         model.to(device)
+        return
+    for part in model.children():
+        # Heads and norms are never quantised; what is fitted in closed form meets them on the CPU.
+        if all(
+            parameter.is_floating_point() and not hasattr(parameter, "quant_state") for parameter in part.parameters()
+        ):
+            part.to(device)
 
 
 def known_emotion_models(start: StartArguments) -> Mapping[str, EmotionModel]:

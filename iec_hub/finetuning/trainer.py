@@ -13,7 +13,6 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
-from iec_hub.errors import DataError
 from iec_hub.evaluation import evaluate_distributions
 
 
@@ -72,15 +71,7 @@ class EmotionTrainer(Trainer):
         # A run is published once, when it is whole; not by the Trainer whenever it saves.
         settings = copy.copy(settings)
         settings.push_to_hub = False
-        try:
-            super().__init__(trained_as(model), settings, *rest, **kwargs)
-        except RuntimeError as error:
-            if "requires" not in str(error) or "install" not in str(error):
-                raise
-            reason = " ".join(str(error).split())[:200].rstrip(".")
-            raise DataError(
-                f"--report_to names what is not installed here ({reason}); install it or leave it out."
-            ) from (error)
+        super().__init__(trained_as(model), settings, *rest, **kwargs)
         self.train_sampler = train_sampler
         self.eval_collator = eval_collator or self.data_collator
         # The models take any keyword, which the Trainer reads as "divides its loss by the batch's items itself"; then

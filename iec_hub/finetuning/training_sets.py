@@ -21,6 +21,8 @@ from iec_hub.data import (
     sampling_weights,
     with_splits,
 )
+from iec_hub.data.labels import nearest_misspelt, shown
+from iec_hub.data.schema import SPLITS
 from iec_hub.emotions import Emotion, EmotionModel, get_emotion_model
 from iec_hub.errors import DataError
 from iec_hub.finetuning.arguments import DataArguments, StartArguments
@@ -41,6 +43,7 @@ def load_data(data: DataArguments, start: StartArguments, seed: int) -> list[Emo
         dataset = load_emotion_dataset(source, verify_images=True, labels=data.labels or None)
         if data.deduplicate:
             dataset, _ = remove_duplicates(dataset)
+        _check_split_names(dataset)
         dataset = with_splits(dataset, data.validation_share, data.test_share, seed)
         if images_per_class:
             kept = few_shot(dataset.split("train"), images_per_class, seed).examples
@@ -59,6 +62,15 @@ def load_data(data: DataArguments, start: StartArguments, seed: int) -> list[Emo
         name = _free_name(dataset.name, [other.name for other in datasets])
         datasets.append(replace(dataset, emotion_model=words, examples=examples, name=name))
     return datasets
+
+
+def _check_split_names(dataset: EmotionDataset) -> None:
+    """A misspelt split would silently be trained, chosen and tested on by nobody."""
+    for name in dataset.splits():
+        if name not in SPLITS and (meant := nearest_misspelt(name, SPLITS)):
+            raise DataError(
+                f"{dataset.name} has a split {shown(name)}, which looks like {shown(meant)} misspelt; correct it."
+            )
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:

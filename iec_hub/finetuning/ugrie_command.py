@@ -68,6 +68,7 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
             )
     stages.freeze_parts(model, recipe_run.freeze)
     run.show_parameters(model)
+    place(model, run.arguments.device)
     trainer = stages.train_on_images(model, processor, train_sources, held_out, recipe_run, run.arguments)
     run.keep_history(trainer)
 
@@ -108,6 +109,7 @@ def _teach(
     if data.texts and recipe.text_epochs > 0:
         emotion_model = model.config.resolve_emotion_model(data.text_emotion_model)
         texts = [text_source(Path(path), emotion_model, encoder) for path in data.texts]
+        place(model, arguments.device)
         stages.teach_by_text(model, processor, [*texts, word_source(processor.tokenizer, encoder)], recipe, arguments)
         place(model, "cpu")
     if data.captions:
