@@ -15,7 +15,8 @@ import torch
 
 from iec_hub.emotions import EMOTION_MODELS
 
-torch.set_num_threads(2)
+# Tests in two processes have a core each.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

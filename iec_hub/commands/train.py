@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,8 @@ def run(argv: Sequence[str]) -> int:
         raise DataError(f"iec-hub train needs a method; use one of: {known}.")
     if argv[0] not in TRAINERS:
         raise DataError(f"There is no trainer for {argv[0][:40]!r}; use one of: {known}.")
+    # It tells at import that another package would make it faster.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     trainer = importlib.import_module(TRAINERS[argv[0]])
     result = trainer.main(list(argv[1:]))
     sys.stdout.flush()

@@ -83,7 +83,7 @@ def check_trainable(dataset: EmotionDataset, minimum: int = 2) -> None:
     for split in ("train", "validation"):
         if split not in dataset.splits():
             has = f"its splits are {', '.join(dataset.splits())}" if dataset.splits() else "it has no splits"
-            raise DataError(f"{dataset.name} has no {split} split: {has}; add a split of this name.")
+            raise DataError(f"{dataset.name} has no {split} split: {has}; add pictures, or a split of this name.")
     train = dataset.split("train")
     counts = dict(zip(dataset.emotion_model.labels, _voted(train), strict=True))
     present = [label for label, count in counts.items() if count]

@@ -194,7 +194,7 @@ def _check_reports(names: Sequence[str]) -> None:
             near = get_close_matches(name, INTEGRATION_TO_CALLBACK, 1) or ["tensorboard"]
             raise DataError(f"--report_to does not know {name[:40]!r}; did you mean {near[0]!r}?")
         if name not in get_available_reporting_integrations():
-            raise DataError(f"--report_to names what is not installed here; pip install {name}, or leave it out.")
+            raise DataError(f"--report_to names what is not installed here ({name}); install it or leave it out.")
 
 
 def _agree_on_vision(settings: TrainingSettings) -> None:

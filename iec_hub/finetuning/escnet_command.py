@@ -74,6 +74,9 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
         raise DataError(
             "An attribute captioner learns with the whole checkpoint; train that without --lora and adapt it later."
         )
+    if isinstance(model.captioner, AttributeCaptioner) and not stages.features_are_fixed(recipe_run):
+        where = "use --lora_targets language fusion" if settings.adapter.lora else "add vision to --freeze"
+        raise DataError(f"This model's captioner reads the vision tower, which therefore has to stay frozen; {where}.")
     place(model, run.arguments.device)
     with run.arguments.main_process_first(desc="computing features"):
         sources = {
@@ -130,8 +133,6 @@ def fit_captioner(
             return {}  # the captioner stays as it was pretrained
         trainer = train_captioner(model, processor, *pairs, arguments, epochs=recipe.caption_epochs)
         return {"captioner_history": trainer.state.log_history}
-    if not stages.features_are_fixed(run):
-        raise DataError("An attribute captioner reads a frozen vision tower; add vision to --freeze.")
     log: dict[str, Any] = {}
     if data.classifier and model.captioner.config.classifier_size:
         head = load_file(Path(data.classifier) / "lexicon.safetensors")

@@ -86,14 +86,17 @@ class TrainingRun:
         resumed = _asked_to_resume(arguments)
         record = training_record(method, settings)
         if arguments.process_index == 0:
+            _refuse_another(Path(arguments.output_dir), record, settings, resumed)
             if arguments.push_to_hub:
                 check_push(arguments)
-            _claim(Path(arguments.output_dir), record, settings, resumed)
         # One process after another would find gradients of parts that a step does not use missing.
         if arguments.world_size > 1 and arguments.ddp_find_unused_parameters is None:
             arguments.ddp_find_unused_parameters = not arguments.gradient_checkpointing
+        arguments.dataloader_pin_memory &= arguments.device.type == "cuda"
         set_seed(arguments.seed)
         datasets = load_data(settings.data, settings.start, arguments.seed)
+        if arguments.process_index == 0:  # what is refused until here leaves nothing behind
+            _claim(Path(arguments.output_dir), record, settings, resumed)
         log = {"seed": arguments.seed, "data": {dataset.name: dataset.report() for dataset in datasets}}
         return cls(method, settings, datasets, resumed, checkpoint, log)
 
@@ -273,35 +276,38 @@ def _is_json(path: Path) -> bool:
     return True
 
 
-def _claim(folder: Path, record: dict[str, Any], settings: TrainingSettings, resumed: bool) -> None:
-    """Note in the folder which training it holds, and refuse to mix two."""
-    file = folder / RECORD
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and _is_json(file) else None
+def _refuse_another(folder: Path, record: dict[str, Any], settings: TrainingSettings, resumed: bool) -> None:
+    """A folder holds one training: raises DataError where another one lies in it."""
+    before = _record_in(folder)
     if resumed and before is not None:
         _same_settings(before, record, folder)
-    elif not resumed and _holds_training(folder):
-        if not settings.card.overwrite:
-            raise DataError(
-                f"{folder.name!r} already holds a training; go on with --resume_from_checkpoint True, give another "
-                "--output_dir, or begin anew with --overwrite True."
-            )
+    elif not resumed and not settings.card.overwrite and (before is not None or any(folder.glob("checkpoint-*"))):
+        raise DataError(
+            f"{folder.name!r} already holds a training; go on with --resume_from_checkpoint True, give another "
+            "--output_dir, or begin anew with --overwrite True."
+        )
+
+
+def _claim(folder: Path, record: dict[str, Any], settings: TrainingSettings, resumed: bool) -> None:
+    """Note in the folder which training it holds."""
+    if resumed and _record_in(folder) is not None:
+        return
+    if settings.card.overwrite and not resumed:
         _clear(folder)
-    if before is None or not resumed:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            aside = file.with_suffix(".partial")
-            aside.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            os.replace(aside, file)
-        except OSError as error:
-            raise CheckpointError(
-                f"Nothing can be written to {str(folder)!r}; choose another --output_dir ({error.strerror})."
-            ) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{RECORD}.part"
+        aside.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(aside, folder / RECORD)
+    except OSError as error:
+        raise CheckpointError(
+            f"Nothing can be written to {str(folder)!r}; choose another --output_dir ({error.strerror})."
+        ) from error
 
 
-def _holds_training(folder: Path) -> bool:
-    """Whether something was learned there; a run that failed at its data or model has left its settings alone."""
-    found = ("metrics.json", "model.safetensors", "adapter_model.safetensors", "taught/log.json")
-    return any(folder.glob("checkpoint-*")) or any((folder / name).exists() for name in found)
+def _record_in(folder: Path) -> dict[str, Any] | None:
+    file = folder / RECORD
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() and _is_json(file) else None
 
 
 def _clear(folder: Path) -> None:

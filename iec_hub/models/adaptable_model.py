@@ -24,6 +24,7 @@ from iec_hub.models.adapter_loading import (
     tensors_of,
     write_adapter,
 )
+from iec_hub.registry import checkpoint_path
 
 # Of a configuration, what stays that of the base when an adapter's labels and calibration are followed.
 _OF_THE_BASE = ("architectures", "backbones", "dtype", "quantization_config", "transformers_version")
@@ -56,15 +57,18 @@ class AdaptableModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
-        """As in transformers, with two differences.
+        """As in transformers, with three differences.
 
-        Weights are read from safetensors only: a checkpoint is untrusted, and a pickle can run code. And of an adapter
-        the base may be a bundled checkpoint, or put together from pretrained parts.
+        A bundled checkpoint goes by its name. Weights are read from safetensors only: a checkpoint is untrusted, and a
+        pickle can run code. And of an adapter the base may be a bundled checkpoint, or put together from pretrained
+        parts.
 
         Raises:
             CheckpointError: if an adapter cannot be used.
         """
         kwargs["use_safetensors"] = True
+        if isinstance(pretrained_model_name_or_path, str):
+            pretrained_model_name_or_path = checkpoint_path(pretrained_model_name_or_path)
         # Auto classes have looked already, and may have put the base in the adapter's place.
         known = kwargs.pop("adapter_kwargs", None) or {}
         source = known.pop("_adapter_model_path", None) or pretrained_model_name_or_path

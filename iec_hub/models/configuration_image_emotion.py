@@ -188,6 +188,8 @@ class ImageEmotionConfig(PreTrainedConfig):
     def resolve_emotion_model(self, emotion_model: str | EmotionModel | Sequence[str] | None) -> EmotionModel:
         """The emotion model meant: `None` is the default one; a trained one's own label words win over the stock ones.
 
+        A list of exactly the labels that were trained, in any order, means that emotion model.
+
         Raises:
             DataError: for an unknown name or an impossible list of labels.
         """
@@ -196,7 +198,12 @@ class ImageEmotionConfig(PreTrainedConfig):
             return next(iter(trained.values()))
         if isinstance(emotion_model, str) and emotion_model in trained:
             return trained[emotion_model]
-        return get_emotion_model(emotion_model)
+        found = get_emotion_model(emotion_model)
+        if not isinstance(emotion_model, str | EmotionModel):
+            # The very labels that were trained, in another order, are still those: with their words and calibration.
+            same = (model for model in trained.values() if set(model.labels) == set(found.labels))
+            return next(same, found)
+        return found
 
     def temperature_for(self, emotion_model: EmotionModel) -> float:
         """Temperature fitted for an emotion model; where none was fitted, the mean of the fitted ones, else 1."""

@@ -50,7 +50,7 @@ def test_everything_is_divided_by_class(many):
             share = divided.split(split).class_counts()[label] / total
             assert 0.05 <= share <= 0.25, (label, split, share)
     assert (
-        "divided by the files' content, seed 0: train " in divided.notes[-1] and divided.notes[-1] in divided.report()
+        "divided by the files' content, seed 42: train " in divided.notes[-1] and divided.notes[-1] in divided.report()
     )
     assert many.notes == [] and many.splits() == ()
 

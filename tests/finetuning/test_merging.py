@@ -111,6 +111,8 @@ def test_what_cannot_be_merged(adapter: Any, tiny_ugrie_dir: Path, tmp_path: Pat
         merge(folder, tmp_path / "full")
     with pytest.raises(IecHubError):
         merge(folder, tmp_path / "merged", [tmp_path / "absent.jpg"])
+    with pytest.raises(DataError, match="Nothing can be written"):
+        merge(folder, tmp_path / "full" / "mine.txt" / "merged")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "full"]
 
 

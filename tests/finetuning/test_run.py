@@ -117,6 +117,20 @@ class TestTheFolder:
         after = load_file(folder / "model.safetensors")
         assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
+    def test_a_start_that_failed_is_no_training(self, own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path) -> None:
+        assert cli(small("ugrie", own_folder / "calm", tiny_ugrie_dir, tmp_path / "run")) == 2
+        line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1, lora=True)
+        assert cli(line) == 0
+
+    def test_a_merged_checkpoint_is_replaced_by_the_next_one(
+        self, own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path
+    ) -> None:
+        line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1, lora=True, merge=True)
+        assert cli(line) == 0
+        assert cli([*line, "--resume_from_checkpoint", "True"]) == 0
+        assert cli([*line, "--overwrite", "True"]) == 0
+        assert (tmp_path / "run" / "merged" / "model.safetensors").is_file()
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -131,6 +145,8 @@ class TestTheFolder:
         ({"coverage": 2}, "--coverage is 2"),
         ({"push_to_hub": True}, "give --hub_model_id"),
         ({"report_to": "comet_ml"}, "--report_to names what is not installed"),
+        ({"report_to": "tensorbord"}, "did you mean 'tensorboard'?"),
+        ({"lora_ran": 4}, "did you mean --lora_rank?"),
     ],
 )
 def test_impossible_settings_are_one_sentence(
@@ -246,3 +262,36 @@ def test_terms_of_data_reach_the_card(own_folder: Path, tiny_ugrie_dir: Path, tm
     assert cli(line) == 0
     assert "  - terms: CC BY 2.0, see ATTRIBUTION" in (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert cli([*line, "--data_terms", "one", "two", "--overwrite", "True"]) == 2
+
+
+def test_a_misspelt_split_is_named(
+    pictures: list[Path], tiny_ugrie_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    rows = ["file_name,emotion,split"]
+    for i, picture in enumerate(pictures):
+        shutil.copyfile(picture, folder / picture.name)
+        rows.append(f"{picture.name},{LABELS[i % 2]},{('train', 'train', 'trian', 'val')[i % 4]}")
+    (folder / "metadata.csv").write_text("\n".join(rows), encoding="utf-8")
+    assert cli(small("ugrie", folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1)) == 2
+    assert 'a split "trian", which looks like "train" misspelt' in capsys.readouterr().err
+
+
+def test_data_that_is_refused_claims_no_folder(
+    own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path, pictures: list[Path]
+) -> None:
+    few = tmp_path / "few" / "calm"
+    few.mkdir(parents=True)
+    shutil.copyfile(pictures[0], few / "one.jpg")
+    assert cli(small("ugrie", few.parent, tiny_ugrie_dir, tmp_path / "run")) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_in_another_order_are_the_trained_ones(
+    own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path, pictures: list[Path]
+) -> None:
+    assert cli(small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", coverage=0.6)) == 0
+    predictor = EmotionPredictor.from_pretrained(tmp_path / "run", device="cpu")
+    (own,), (asked,) = (predictor.predict(pictures[:1], **given) for given in ({}, {"labels": LABELS[::-1]}))
+    assert asked.distribution == own.distribution and asked.sure_threshold == own.sure_threshold is not None
