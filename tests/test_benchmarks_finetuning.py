@@ -118,7 +118,7 @@ def test_the_goal_is_one_point_of_the_mean_over_seeds(script: Any) -> None:
         row = block["rows"][-1]
         assert row["accuracies"] == [pytest.approx(1 - wrong / 100), 1] and row["accuracy_interval"][1] <= 1
         assert row["soft_cross_entropy_minus_full"][0] > 0 and "accuracy_minus_full" not in block["rows"][1]
-    result = {"seeds": [0, 1], "schedules": {"emotion6": (4, 64)}, "learning_rates": (1e-3, 1e-4)}
+    result = {"arguments": "--seeds 0 1", "schedules": {"emotion6": (4, 64)}, "learning_rates": (1e-3, 1e-4)}
     result |= {"scales": {"LoRA": (1, 5)}, "feelings": (3.5, 4.75), "machine": {"cores": 2}}
     page = report.as_markdown(result | {"blocks": [{"data": "emotion6", "checkpoint": "ugrie-mini", **block}]})
     assert "| LoRA | 2 | 0.5 | 0.980 [" in page and "| no |" in page and "--seeds 0 1`" in page

@@ -23,6 +23,7 @@ from iec_hub.finetuning.measuring import ScoredImages, fit_calibration, measure_
 from iec_hub.finetuning.quantization import bitsandbytes_config, quantized
 from iec_hub.finetuning.run_record import peak_memory, training_record
 from iec_hub.finetuning.settings_file import settings_yaml
+from iec_hub.finetuning.starting import known_emotion_models, loaded
 from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments, train_as
 from iec_hub.finetuning.training_sets import load_data
 from iec_hub.hub.publishing import check_push, push_after_training
@@ -82,6 +83,8 @@ class TrainingRun:
             DataError: if the folder holds another training, or the data cannot be trained on.
         """
         arguments = settings.arguments
+        if arguments.process_index:
+            logging.getLogger("iec_hub").setLevel(logging.ERROR)  # one process tells what all of them read
         checkpoint = resume_point(arguments)
         resumed = _asked_to_resume(arguments)
         record = training_record(method, settings)
@@ -94,7 +97,9 @@ class TrainingRun:
             arguments.ddp_find_unused_parameters = not arguments.gradient_checkpointing
         arguments.dataloader_pin_memory &= arguments.device.type == "cuda"
         set_seed(arguments.seed)
-        datasets = load_data(settings.data, settings.start, arguments.seed)
+        # A checkpoint that is continued has learned the words that it knows its labels by.
+        known = {} if "label_words" in settings.given else loaded(lambda: known_emotion_models(settings.start))
+        datasets = load_data(settings.data, settings.start, arguments.seed, known)
         if arguments.process_index == 0:  # what is refused until here leaves nothing behind
             _claim(Path(arguments.output_dir), record, settings, resumed)
         log = {"seed": arguments.seed, "data": {dataset.name: dataset.report() for dataset in datasets}}
@@ -222,7 +227,9 @@ class TrainingRun:
             from iec_hub.finetuning.merging import merge
 
             folder = self.folder / "merged"
-            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped after it, and went on
+            # Of a run that was stopped after or within it, and went on.
+            for left in (folder, *self.folder.glob(".merged-*")):
+                shutil.rmtree(left, ignore_errors=True)
             self.log["merge"] = merge(self.folder, folder)
         if self.settings.arguments.push_to_hub:
             push_after_training(self.settings.arguments, folder)

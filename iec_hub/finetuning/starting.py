@@ -15,8 +15,8 @@ from iec_hub.models.adapter_loading import read_adapter
 from iec_hub.registry import checkpoint_path
 
 
-def loaded(load: Callable[[], tuple[Any, Any]]) -> tuple[Any, Any]:
-    """A model and its processor, with one sentence for all that can be wrong with them.
+def loaded(load: Callable[[], Any]) -> Any:
+    """What `load` reads of a checkpoint or of backbones, with one sentence for all that can be wrong with them.
 
     Raises:
         CheckpointError: if the checkpoint or a backbone cannot be loaded.

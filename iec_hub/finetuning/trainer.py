@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from functools import partial
 from typing import Any
 
 import torch
@@ -88,32 +87,16 @@ class EmotionTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        if isinstance(self.model, PreTrainedModel):
-            super()._save(output_dir, state_dict)
-            return
-        save = self.model.save_pretrained
-        # PEFT would ask the Hub at every checkpoint whether the base's vocabulary has grown; none grows here.
-        self.model.save_pretrained = partial(save, save_embedding_layers=False)
+        # In the names of the modules, by which the Trainer puts weights back; published ones call some otherwise.
+        settings = {"save_original_format": False}
+        if not isinstance(self.model, PreTrainedModel):
+            # PEFT would ask the Hub at every checkpoint whether the base's vocabulary has grown; none grows here.
+            settings = {"save_embedding_layers": False}
+        self.model.save_pretrained = partial(self.model.save_pretrained, **settings)
         try:
             super()._save(output_dir, state_dict)
         finally:
             del self.model.save_pretrained  # the class's own again
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        """A checkpoint in the names of the modules, by which the Trainer puts its weights back.
-
-        `save_pretrained` brings names into the form that they have in published checkpoints, and what had another one
-        there would be missing.
-        """
-        if isinstance(self.model, PreTrainedModel) and not getattr(self.model, "_hf_peft_config_loaded", False):
-            own = type(self.model).save_pretrained
-            self.model.save_pretrained = partial(own, self.model, save_original_format=False)
-            try:
-                super()._save(output_dir, state_dict)
-            finally:
-                del self.model.save_pretrained
-        else:
-            super()._save(output_dir, state_dict)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         data = self.train_dataset if train_dataset is None else train_dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
@@ -31,8 +31,13 @@ from iec_hub.finetuning.training_data import ImageSource
 logger = getLogger(__name__)
 
 
-def load_data(data: DataArguments, start: StartArguments, seed: int) -> list[EmotionDataset]:
+def load_data(
+    data: DataArguments, start: StartArguments, seed: int, known: Mapping[str, EmotionModel] | None = None
+) -> list[EmotionDataset]:
     """The labelled data sets, reported, with the chosen label words; `--shots` thins the training split.
+
+    Args:
+        known: emotion models whose words are kept instead, where the labels are the same.
 
     Raises:
         DataError: if a data set cannot be read or trained on, or two of them mean different labels by one name.
@@ -51,7 +56,9 @@ def load_data(data: DataArguments, start: StartArguments, seed: int) -> list[Emo
             dataset = replace(dataset, examples=[*kept, *rest])
         check_trainable(dataset, minimum=min(2, images_per_class or 2))
         logger.warning("%s", dataset.report())
-        words = label_words(dataset.emotion_model, start.label_words)
+        words = (known or {}).get(dataset.emotion_model.name)
+        if words is None or words.labels != dataset.emotion_model.labels:
+            words = label_words(dataset.emotion_model, start.label_words)
         for other in datasets:
             if other.emotion_model.name == words.name and other.emotion_model.labels != words.labels:
                 raise DataError(

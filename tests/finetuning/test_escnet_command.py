@@ -16,6 +16,7 @@ from iec_hub.errors import DataError
 from iec_hub.evaluation import evaluate_distributions
 from iec_hub.finetuning import escnet_command
 from iec_hub.finetuning.escnet_arguments import text_and_model
+from iec_hub.models import EscnetForImageEmotion
 from iec_hub.predictor import EmotionPredictor
 
 EscnetLine = Callable[..., list[str]]
@@ -59,11 +60,23 @@ def test_a_killed_run_ends_as_a_run_in_one_go(escnet_line: EscnetLine, tmp_path:
     assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())
 
 
+def test_a_checkpoint_has_a_weight_for_every_module(escnet_line: EscnetLine, tmp_path: Path) -> None:
+    """Published checkpoints call some of them otherwise, which the Trainer does not understand."""
+    escnet_command.main(escnet_line(tmp_path / "run", num_train_epochs=1))
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    model = EscnetForImageEmotion.from_pretrained(tmp_path / "run")
+    stored = load_file(checkpoint / "model.safetensors")
+    assert stored.keys() == model.state_dict().keys()
+    again = EscnetForImageEmotion.from_pretrained(checkpoint).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in stored.items())
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         ({"stages": ["poet"]}, "--stages"),
         ({"freeze": ["legs"]}, "cannot be frozen"),
+        ({"freeze": ["none"]}, "add vision to --freeze"),
         ({"vision": None}, "Nothing to start from"),
         ({"vocabulary": "missing.json"}, "no file"),
         ({"teacher_weight": 2}, "share from 0 to 1"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from iec_hub.cli import main as cli
 from iec_hub.errors import DataError
@@ -127,9 +128,11 @@ class TestTheFolder:
     ) -> None:
         line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1, lora=True, merge=True)
         assert cli(line) == 0
+        (tmp_path / "run" / ".merged-half").mkdir()  # as a kill within merging leaves it
         assert cli([*line, "--resume_from_checkpoint", "True"]) == 0
         assert cli([*line, "--overwrite", "True"]) == 0
         assert (tmp_path / "run" / "merged" / "model.safetensors").is_file()
+        assert not (tmp_path / "run" / ".merged-half").exists()
 
 
 @pytest.mark.parametrize(
@@ -227,6 +230,7 @@ def test_two_processes_train_what_one_trains(even_folder: Path, without_dropout:
         cwd=Path(__file__).parents[2],
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stderr.count("examples over") == 1
     assert_same_weights(adapter_of(tmp_path / "one"), adapter_of(tmp_path / "two"))
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text(encoding="utf-8")) for n in ("one", "two"))
     assert two["test"]["pictures"]["accuracy"] == one["test"]["pictures"]["accuracy"]
@@ -295,3 +299,21 @@ def test_labels_in_another_order_are_the_trained_ones(
     predictor = EmotionPredictor.from_pretrained(tmp_path / "run", device="cpu")
     (own,), (asked,) = (predictor.predict(pictures[:1], **given) for given in ({}, {"labels": LABELS[::-1]}))
     assert asked.distribution == own.distribution and asked.sure_threshold == own.sure_threshold is not None
+
+
+def test_a_continued_checkpoint_keeps_its_label_words(
+    pictures: list[Path], tiny_ugrie_dir: Path, tmp_path: Path
+) -> None:
+    """UGRIE decides by the words: under others it would have to learn all labels anew."""
+    for i, picture in enumerate(pictures):
+        folder = tmp_path / "own" / ("awe", "fear")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, folder / picture.name)
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert cli(small("ugrie", tmp_path / "own", tiny_ugrie_dir, first, max_steps=1, label_words="label")) == 0
+    assert cli(small("ugrie", tmp_path / "own", first, second, max_steps=1)) == 0
+    assert cli(small("ugrie", tmp_path / "own", first, third, max_steps=1, label_words="plutchik")) == 0
+    before, after, changed = (
+        AutoConfig.from_pretrained(folder).trained_emotion_models["mikels8"] for folder in (first, second, third)
+    )
+    assert before.emotions[0].words == ("amusement",) and after == before and changed != before
