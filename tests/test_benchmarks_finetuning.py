@@ -162,10 +162,16 @@ def test_drawn_pictures_count_in_no_accuracy(script: Any) -> None:
     assert rows[new.PROBE]["unseen"]["single_seeds"] == [pytest.approx(1 / 3)] * 2
     # Mean over seeds of each picture's difference: 1/2, 1 (in one seed only) and 1/2.
     assert rows[new.ADAPTER]["unseen"]["minus_probe"][0] == pytest.approx(2 / 3)
-    result = {"seeds": [0, 1], "further": ["--views", "2"], "hidden": new.HIDDEN, "rows_kept": {"fi": [3, 1]}}
+    result = {
+        "seeds": [0, 1],
+        "further": ["--views", "2"],
+        "hidden": new.HIDDEN,
+        "rows_kept": {"fi": [3, 1]},
+        "rounded_tower": True,
+    }
     result |= {"shots": 8, "epochs": 2, "batch_size": 8, "scale": 5.0, "scales": (1, 5), "adapter_bytes": 1e6}
     page = new.as_markdown(result | {"machine": {"cores": 2}, "rows": rows})
-    assert "--seeds 0 1 --views 2`" in page and "fi 1 of 3" in page
+    assert "--seeds 0 1 --views 2`" in page and "fi 1 of 3" in page and "rounded to float16" in page
     assert f"| {new.ADAPTER} | 1.000 ± 0.000 (+0.500" in page
 
 

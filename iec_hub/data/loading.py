@@ -161,7 +161,9 @@ def _source_and_layout(source: Any, layout: str) -> tuple[Any, str]:
         if layout not in ("auto", "metadata") or not metadata_files(path):
             raise DataError(f"{shown(path.name)} is a file; give its folder, or a table named .csv, .tsv or .jsonl.")
         return path, "metadata"
-    if layout in ("auto", "datasets") and isinstance(source, str) and is_hub_id(source):
+    # A name below a folder that is here is meant as a path, whatever it looks like.
+    here = isinstance(source, str) and "/" in source and Path(source).parent.is_dir()
+    if layout in ("auto", "datasets") and isinstance(source, str) and is_hub_id(source) and not here:
         return source, "datasets"
     raise DataError(f"There is no folder {shown(source)}; check the path, or give an id of the Hub (owner/name).")
 

@@ -110,6 +110,8 @@ def prepare(settings: TrainingSettings) -> Run:
         lambda quantization: load_model(data, start, training.emotion_models, quantization)
     )
     model.config.contrastive_weight = recipe.contrastive_weight
+    # What it has not learned with, it will not be given.
+    model.config.use_embedded_text = model.config.use_embedded_text and recipe.read_text
     reasoner = load_reasoner(start, model)
     run = Run(model, processor, data, recipe, arguments, datasets, {}, [], [], training.log, reasoner, training)
     _read_texts(run)

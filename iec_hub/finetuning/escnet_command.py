@@ -197,6 +197,12 @@ def fit_classifier(
         split: [source for source in sources[split] if source.emotion_model.name not in kept]
         for split in ("train", "validation")
     }
+    started = bool(stages.probes_start(recipe) and new["train"])
+    # What was known before goes on learning; a probe has learned all that it can.
+    fixed = ("image_classifier",) if started and len(new["train"]) == len(sources["train"]) else ()
+    recipe = replace(recipe, freeze=(*recipe.freeze, *fixed))
+    stages.freeze_parts(model, recipe.freeze)
+    run.show_parameters(model)
     if model.config.use_captions:
         stored = run.folder / "taught"
         if run.resumed and is_taught(stored):
@@ -207,17 +213,11 @@ def fit_classifier(
                 save_taught(model, stored, {})
     else:
         texts = []
-    started = stages.probes_start(recipe) and new["train"]
     if started:
         log["probes"] = start_from_probes(model, new["train"], new["validation"], recipe.caption_weight)
     for source, validation in zip(sources["train"], sources["validation"], strict=True):
         if recipe.teacher_weight and stages.features_are_fixed(recipe) and source.teacher is None:
             source.teacher, log[f"teacher_{source.name}"] = probe_teacher(model.feature_norm, source, validation)
-    # What was known before goes on learning; a probe has learned all that it can.
-    fixed = ("image_classifier",) if started and len(new["train"]) == len(sources["train"]) else ()
-    recipe = replace(recipe, freeze=(*recipe.freeze, *fixed))
-    stages.freeze_parts(model, recipe.freeze)
-    run.show_parameters(model)
     place(model, arguments.device)
     trainer = stages.train_on_images(
         model, processor, sources["train"], sources["validation"], recipe, arguments, texts

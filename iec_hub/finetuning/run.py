@@ -254,10 +254,11 @@ def _asked_to_resume(arguments: EmotionTrainingArguments) -> bool:
 def resume_point(arguments: EmotionTrainingArguments) -> str | None:
     """The checkpoint to go on from: the one given, or for `True` the last whole one of the output folder.
 
-    `None` also where a run was stopped before its first checkpoint.
+    `None` also where a run was stopped before its first checkpoint, or has not begun: whoever always resumes need not
+    know how far it came.
 
     Raises:
-        DataError: if there is nothing to resume.
+        DataError: if the checkpoint that was given is none.
     """
     if not _asked_to_resume(arguments):
         return None
@@ -267,8 +268,8 @@ def resume_point(arguments: EmotionTrainingArguments) -> str | None:
         # The trainer writes this file last, so a checkpoint in which it can be read is whole.
         found = [path.parent for path in output.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
         numbered = {int(path.name[11:]): path for path in found if path.name[11:].isdecimal()}
-        if not numbered and not (output / RECORD).is_file():
-            raise DataError(f"There is no checkpoint in {output.name!r} to resume from; start without resuming.")
+        if not numbered:
+            logger.warning("There is no checkpoint in %r to resume from; the training begins.", output.name)
         return str(numbered[max(numbered)]) if numbered else None
     if not (Path(given) / "trainer_state.json").is_file():
         raise DataError(f"{given!r} is no checkpoint of a training; give a folder checkpoint-N, or True for the last.")

@@ -51,7 +51,9 @@ class EmotionTrainingArguments(TrainingArguments):
         default="soft_cross_entropy", metadata={"help": "What 'best' means on validation."}
     )
     greater_is_better: bool | None = field(default=False, metadata={"help": "Whether more of it is better."})
-    report_to: None | str | list[str] = field(default="none", metadata={"help": "tensorboard, wandb, trackio..."})
+    report_to: list[str] = field(
+        default_factory=lambda: ["none"], metadata={"help": "Some of tensorboard, wandb, trackio..., or none."}
+    )
     logging_steps: float = field(default=10, metadata={"help": "Steps between log lines."})
     # Batches hold tensors that are no argument of every forward signature, and `labels` is a distribution.
     remove_unused_columns: bool | None = field(default=False, metadata={"help": "Keep it off."})

@@ -57,6 +57,8 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
     if start.model is None and model.config.feature_norm == "power":
         stages.fit_feature_norm(model, processor, train_sources)
     run.adapt(model, fresh=start.model is None)
+    stages.freeze_parts(model, recipe_run.freeze)
+    run.show_parameters(model)
     if data.sentence_encoder:
         run.log |= _teach(model, processor, data, train_sources, recipe_run, run)
 
@@ -66,8 +68,6 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
             source.teacher, run.log[f"teacher_{source.name}"] = stages.make_teacher(
                 model, processor, source, validation, source.emotion_model.name in taught
             )
-    stages.freeze_parts(model, recipe_run.freeze)
-    run.show_parameters(model)
     place(model, run.arguments.device)
     trainer = stages.train_on_images(model, processor, train_sources, held_out, recipe_run, run.arguments)
     run.keep_history(trainer)

@@ -317,3 +317,18 @@ def test_a_continued_checkpoint_keeps_its_label_words(
         AutoConfig.from_pretrained(folder).trained_emotion_models["mikels8"] for folder in (first, second, third)
     )
     assert before.emotions[0].words == ("amusement",) and after == before and changed != before
+
+
+def test_a_training_that_has_not_begun_is_resumed_from_its_beginning(
+    own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = small("ugrie", own_folder, tiny_ugrie_dir, tmp_path / "run", max_steps=1, resume_from_checkpoint=True)
+    assert cli(line) == 0 and "no checkpoint in 'run' to resume from; the training begins" in caplog.text
+
+
+def test_a_path_that_is_not_there_is_no_id_of_the_hub(
+    own_folder: Path, tiny_ugrie_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(own_folder.parent)
+    assert cli(small("ugrie", Path("pictures/absent"), tiny_ugrie_dir, tmp_path / "run")) == 2
+    assert 'There is no folder "pictures/absent"' in capsys.readouterr().err

@@ -167,7 +167,6 @@ class TestShots:
         ({"model": "/nowhere"}, "could not be loaded"),
         ({"shots": [1, 2, 3]}, "--shots needs one number"),
         ({"teacher_weight": 7}, "--teacher_weight is 7"),
-        ({"resume_from_checkpoint": True}, "no checkpoint in 'run'"),
         ({"resume_from_checkpoint": "/nowhere"}, "is no checkpoint"),
         ({"text_emotion_model": "mikels9"}, "mikels"),
         ({"surprise": 1}, "no argument '--surprise'"),
