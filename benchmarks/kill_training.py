@@ -46,42 +46,45 @@ def main() -> None:
 
 
 def killed_runs(work: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """One run in one go, one that is killed; what was seen."""
+    """One run in one go; others that are killed and resumed until they end, as many as the kills need."""
     data = work / "pictures"
     for i, picture in enumerate(sorted(PICTURES.glob("*.jpg"))):
         (data / LABELS[i % 3]).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, data / LABELS[i % 3] / picture.name)
     began = time.monotonic()
     start(command(given, data, work / "straight", work / "features-a", False)).wait()
-    seconds = time.monotonic() - began
+    seconds, expected = time.monotonic() - began, weights(work / "straight")
     rng = random.Random(given.seed)
-    moments, broken = [], []
-    cut, resumed = work / "cut", False
-    while len(moments) < given.kills:
+    kills: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
+    broken: list[str] = []
+    resumed, cut = False, work / "run-0"
+    while len(kills) < given.kills or not runs or resumed:
         process = start(command(given, data, cut, work / "features-b", resumed))
-        moment = rng.uniform(0.2, 1.05) * seconds
+        moment = rng.uniform(0, seconds) if len(kills) < given.kills else None
         try:
-            process.wait(moment)
+            code = process.wait(moment)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        moments.append({"after_seconds": round(moment, 2), "had": reached(cut)})
-        broken += unreadable(cut)
-        resumed = (cut / "training.json").is_file()
-    last = start(command(given, data, cut, work / "features-b", resumed))
-    code = last.wait()
-    one, two = weights(work / "straight"), weights(cut)
-    different = [name for name, tensor in one.items() if not torch.equal(tensor, two.get(name, torch.zeros(0)))]
+            kills.append({"after_seconds": round(moment, 2), "had": reached(cut)})
+            broken += unreadable(cut)
+            resumed = True
+            continue
+        found = weights(cut)
+        different = [n for n, tensor in expected.items() if not torch.equal(tensor, found.get(n, torch.zeros(0)))]
+        same = not different and expected.keys() == found.keys()
+        runs.append({"exit": code, "kills_so_far": len(kills), "same_weights": same})
+        resumed, cut = False, work / f"run-{len(runs)}"
     return {
         "method": given.method,
         "lora": given.lora,
-        "kills": len(moments),
+        "kills": len(kills),
         "seconds_in_one_go": round(seconds, 1),
-        "exit_of_the_last_run": code,
-        "same_weights": not different and one.keys() == two.keys(),
-        "different_weights": different,
+        "runs": runs,
+        "all_runs_ended_with_the_same_weights": all(run["same_weights"] and run["exit"] == 0 for run in runs),
         "half_written_files": broken,
-        "kills_at": moments,
+        "killed": kills,
         "machine": machine.facts(),
     }
 

@@ -156,11 +156,13 @@ class TestMappedEmotionModels:
                 predictor.check_target(name)
         assert predictor.check_target("sentiment2").name == "sentiment2"
 
-    def test_own_labels_that_were_trained_are_known_by_any_name(self, tiny_escnet_predictor, pictures):
+    def test_labels_that_were_trained_are_known_in_any_order(self, tiny_escnet_predictor, pictures):
         labels = list(EMOTION_MODELS["ekman7"].labels)
         (prediction,) = tiny_escnet_predictor.predict(pictures[:1], labels=labels)
         (stock,) = tiny_escnet_predictor.predict(pictures[:1], "ekman7")
-        assert prediction.emotion_model == "custom" and prediction.probabilities == stock.probabilities
+        assert prediction.emotion_model == "ekman7" and prediction.probabilities == stock.probabilities
+        (turned,) = tiny_escnet_predictor.predict(pictures[:1], labels=labels[::-1])
+        assert turned.distribution == stock.distribution
 
 
 def test_labels_that_no_trained_one_can_reach_are_refused(tiny_escnet_predictor: EmotionPredictor) -> None:

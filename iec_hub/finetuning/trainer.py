@@ -35,8 +35,12 @@ class EmotionTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Where checkpoints, metrics and the card go; runs/METHOD if left out."}
     )
     learning_rate: float = field(default=1e-3, metadata={"help": "Learning rate of the mapping network."})
-    language_learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the language part."})
-    vision_learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the vision tower."})
+    language_learning_rate: float = field(
+        default=1e-4, metadata={"help": "Learning rate of the language part; ten times the default with --lora."}
+    )
+    vision_learning_rate: float = field(
+        default=1e-5, metadata={"help": "Learning rate of the vision tower; ten times the default with --lora."}
+    )
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Images and texts in a step."})
     per_device_eval_batch_size: int = field(default=128, metadata={"help": "Images in an evaluation step."})
     num_train_epochs: float = field(default=10, metadata={"help": "Passes over the training images."})

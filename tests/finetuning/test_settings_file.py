@@ -64,3 +64,13 @@ def test_a_missing_file_and_a_misspelt_flag_are_named() -> None:
         parse_arguments(["--settings", "/nowhere.yaml"], None)
     with pytest.raises(DataError, match="did you mean --lora_rank?"):
         parse_arguments(["--data", "x", "--lora_rnak", "4"], None)
+
+
+def test_an_adapter_learns_faster_unless_told_otherwise() -> None:
+    start = ["--data", "x", "--model", "ugrie-mini"]
+    whole, adapter = (parse_arguments([*start, *more], None).arguments for more in ([], ["--lora"]))
+    assert adapter.language_learning_rate == pytest.approx(10 * whole.language_learning_rate)
+    assert adapter.vision_learning_rate == pytest.approx(10 * whole.vision_learning_rate)
+    assert adapter.learning_rate == whole.learning_rate
+    told = parse_arguments([*start, "--lora", "--language_learning_rate", "1e-4"], None).arguments
+    assert told.language_learning_rate == 1e-4

@@ -23,7 +23,7 @@ def test_push_says_what_is_where(hub: HubServer, run_folder: Path, capsys: pytes
     assert repository.private and repository.messages == ["initial commit", "Mine"] and "v1" in repository.tags
     url = f"{hub.endpoint}/me/mine/commit/{repository.branches['try-1']}"
     shown = capsys.readouterr()
-    assert shown.out == f"me/mine: 10 files, 0.4 MB, {url}\n" and not shown.err
+    assert shown.out == f"me/mine: 9 files, 0.4 MB, {url}\n" and not shown.err
     # The same again is no second commit.
     assert run(push, *words) == 0 and len(repository.messages) == 2
 
