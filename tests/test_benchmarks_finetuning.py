@@ -70,25 +70,26 @@ def test_the_ways_are_what_the_training_commands_understand(script: Any, tmp_pat
         settings = module.parse_arguments(run.arguments(tmp_path, tmp_path / run.name), None)
         module.check_arguments(settings)
         assert settings.adapter.lora == (way == "lora") and settings.arguments.seed == 3
-        language = 5e-4 if way == "lora" else 5e-5
-        assert settings.arguments.learning_rate == 5e-4 and settings.arguments.language_learning_rate == language
+        rates = compare.LORA_LEARNING_RATES if way == "lora" else compare.LEARNING_RATES
+        given = (settings.arguments.learning_rate, settings.arguments.language_learning_rate)
+        assert given == tuple(pytest.approx(rate / 2) for rate in rates)
         assert not settings.arguments.bf16, "what is given last wins"
         frozen[way] = set(settings.start.freeze)
     assert "language" in frozen["head"] > frozen["full"] and "language" not in frozen["full"]
 
 
 @pytest.mark.parametrize(
-    ("losses", "chosen", "tried"), [((0.8, 0.9, 0.1), 0.5, 2), ((0.9, 0.8, 0.7), 3.0, 3), ((0.9, 0.7, 0.8), 1.0, 3)]
+    ("losses", "chosen", "tried"), [((0.8, 0.9, 0.1), 0, 2), ((0.9, 0.8, 0.7), 2, 3), ((0.9, 0.7, 0.8), 1, 3)]
 )
 def test_rates_grow_while_that_helps(
-    script: Any, tmp_path: Path, losses: tuple[float, ...], chosen: float, tried: int
+    script: Any, tmp_path: Path, losses: tuple[float, ...], chosen: int, tried: int
 ) -> None:
     compare = script("compare_finetuning")
-    bench = compare.Bench(tmp_path, tmp_path)
-    given = dict(zip((0.5, 1.0, 3.0), losses, strict=True))
+    bench, scales = compare.Bench(tmp_path, tmp_path), compare.WAYS["lora"].scales
+    given = dict(zip(scales, losses, strict=True))
     bench.train = lambda run: {"validation": given[run.scale]}
     assert bench.chosen(tmp_path / "emotion6", "ugrie", "lora", 0) == (
-        chosen,
+        scales[chosen],
         {f"{scale:g}": loss for scale, loss in list(given.items())[:tried]},
     )
 
