@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import set_seed
 
 from iec_hub.data import EmotionDataset, few_shot
 from iec_hub.evaluation import accuracy_difference, evaluate_distributions, fit_temperature
@@ -56,7 +57,7 @@ class Bench:
         self.run = stages.UgrieRun(cache=work / "features")
         self.arguments = settings(work / "bench")
         self.datasets = {d.name: d for d in load_data(self.data, start, 0)}
-        stages.begin(self.arguments)
+        set_seed(self.arguments.seed)
         self.model, self.processor = load_model(start, [d.emotion_model for d in self.datasets.values()])
         self.sources = {
             split: {

@@ -257,7 +257,8 @@ def teach_by_text(
     arguments: EmotionTrainingArguments,
 ) -> None:
     """Captions without images: the encoder, the gate and the fusion learn what words evoke."""
-    freeze_parts(model, ("vision", "captioner"))
+    # What the run holds is held here too; the images are hidden, so their tower has nothing to learn.
+    freeze_parts(model, sorted({"vision", "captioner", *run.freeze}))
     settings = copy.copy(arguments)
     settings.output_dir = str(Path(arguments.output_dir) / "text")
     settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import IntervalStrategy, set_seed
+from transformers import IntervalStrategy
 
 from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
@@ -234,16 +234,10 @@ def train_on_images(
     return trainer
 
 
-def begin(arguments: EmotionTrainingArguments) -> None:
-    """Seed everything and make the run repeatable on a CPU."""
-    set_seed(arguments.seed)
-
-
 __all__ = [
     "ImageSource",
     "UgrieRun",
     "align_images",
-    "begin",
     "calibrate",
     "feature_logits",
     "features_are_fixed",

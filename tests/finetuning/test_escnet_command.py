@@ -94,3 +94,14 @@ def test_texts_name_their_emotion_model() -> None:
     assert text_and_model("a/b.csv:ekman7")[1].name == "ekman7"
     path, emotion_model = text_and_model("a:b/c.csv")
     assert path == Path("a:b/c.csv") and emotion_model.name == "mikels8"
+
+
+def test_a_frozen_language_part_learns_from_no_text_either(
+    escnet_line: EscnetLine, backbones: Path, tmp_path: Path
+) -> None:
+    frozen = ["vision", "captioner", "language"]
+    escnet_command.main(escnet_line(tmp_path / "run", num_train_epochs=1, freeze=frozen))
+    before = load_file(backbones / "encoder" / "model.safetensors")
+    after = load_file(tmp_path / "run" / "model.safetensors")
+    layers = [name for name in before if name.startswith("encoder.")]
+    assert layers and all(torch.equal(before[name], after[f"text_encoder.{name}"]) for name in layers)
