@@ -250,6 +250,22 @@ class EmotionPrediction:
         return f"EmotionPrediction({self.emotion_model}: {bars}{more}; {self.summary()}{filled})"
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What is known of a prediction before it is done.
+
+    Attributes:
+        stage: "read" once text in the picture was read, "described" once the method has put the picture into words
+            (for a reasoner that answers step by step, after each step), "decided" once the distribution is there.
+        fields: those fields of :class:`EmotionPrediction` that are known by now, by name.
+        prediction: when decided, the prediction without evidence.
+    """
+
+    stage: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    prediction: EmotionPrediction | None = None
+
+
 def from_distribution(distribution: Mapping[str, float], **fields: Any) -> EmotionPrediction:
     """Build a prediction from a label to probability mapping; `fields` are :class:`EmotionPrediction`'s."""
     return EmotionPrediction(labels=tuple(distribution), probabilities=tuple(distribution.values()), **fields)

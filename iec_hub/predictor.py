@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from iec_hub.errors import CheckpointError, DataError, EmotionMappingError, IecH
 from iec_hub.images import open_image
 from iec_hub.models.image_emotion import ImageEmotionModel, ImageEmotionOutput, forward_inputs, region_evidence
 from iec_hub.models.processing_image_emotion import reduced_image
-from iec_hub.prediction import EmbeddedText, EmotionPrediction, Evidence
+from iec_hub.prediction import EmbeddedText, EmotionPrediction, Evidence, Progress
 from iec_hub.registry import BUNDLED_CHECKPOINTS, METHODS, checkpoint_path
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class EmotionPredictor:
         >>> predictor.predict(["photo.jpg"])[0].emotion
         'awe'
     """
+
+    # Whether `predict` takes `progress`; whoever stands in for this class may not.
+    reports_progress = True
 
     def __init__(
         self, model: ImageEmotionModel, processor: Any, name: str = "", text_reader: TextReader | None = None
@@ -128,6 +132,12 @@ class EmotionPredictor:
         if "device_map" not in kwargs and "quantization_config" not in kwargs:
             loaded = loaded.to(device)
         return cls(loaded, processor, name)
+
+    def twin(self) -> EmotionPredictor:
+        """The same model with a processor of its own, for another thread: a tokenizer takes one caller at a time."""
+        other = copy.copy(self)
+        other.processor = copy.deepcopy(self.processor)
+        return other
 
     @property
     def method(self) -> str:
@@ -194,6 +204,7 @@ class EmotionPredictor:
         batch_size: int = 32,
         captions: Sequence[str | None] | None = None,
         read_text: bool = True,
+        progress: Callable[[int, Progress], None] | None = None,
     ) -> list[EmotionPrediction]:
         """Predictions for images, in order.
 
@@ -206,6 +217,7 @@ class EmotionPredictor:
             captions: per image a caption that replaces the model's own, or `None` or a blank one for the model's own;
                 for methods that read captions.
             read_text: whether text that stands in the images is read, where the method listens to it.
+            progress: told about an image, by its index, what is known before its prediction is done.
 
         Raises:
             ImageError: if an image cannot be opened; use :meth:`predict_files` to go on past bad files.
@@ -217,8 +229,13 @@ class EmotionPredictor:
         predictions: list[EmotionPrediction] = []
         for start in range(0, len(images), batch_size):
             rows = slice(start, start + batch_size)
-            batch = [self._open(image, read_text) for image in images[rows]]
-            predictions += self._predict_batch(batch, target, evidence, texts[rows] if texts else None)
+            report = None if progress is None else _from(start, progress)
+            batch = []
+            for image in images[rows]:
+                batch.append(self._open(image, read_text))
+                if report is not None and batch[-1].text is not None:
+                    report(len(batch) - 1, Progress("read", {"embedded_text": batch[-1].text}))
+            predictions += self._predict_batch(batch, target, evidence, texts[rows] if texts else None, report)
         return predictions
 
     @torch.inference_mode()
@@ -363,6 +380,7 @@ class EmotionPredictor:
         target: EmotionModel,
         evidence: bool,
         captions: Sequence[str | None] | None = None,
+        report: Callable[[int, Progress], None] | None = None,
     ) -> list[EmotionPrediction]:
         source, regions = self._source(target), None
         with torch.inference_mode(not evidence), torch.set_grad_enabled(evidence):
@@ -374,10 +392,18 @@ class EmotionPredictor:
             if evidence:
                 pixels = inputs["pixel_values"].requires_grad_()
                 inputs["vision_features"] = self.model.get_image_features(pixels, evidence=True)
+            inputs["report"] = report
             inputs = self.model.gather(inputs, self.processor, captions)
+            for index, fields in enumerate(self.model.described(inputs) if report is not None else ()):
+                report(index, Progress("described", fields))
             output = self.model(**forward_inputs(inputs))
             probabilities = self._probabilities(output, inputs, source)
             top = probabilities.argmax(dim=-1)
+            if report is not None:
+                without = BatchFeature({**inputs, "evidence": False})
+                explanations = self.model.explain(without, output, self.processor, top.tolist())
+                for index, decided in enumerate(self._assembled(probabilities, source, target, explanations)):
+                    report(index, Progress("decided", prediction=decided))
             if evidence:
                 score = self.model.evidence_score(inputs, top.tolist())
                 score = self._top_score(probabilities, source, target) if score is None else score
@@ -436,6 +462,11 @@ def _evidence(regions: Any, explanation: dict[str, Any]) -> Evidence | None:
     if regions is None and caption_words is not None:
         caption_words = tuple(replace(word, regions=None) for word in caption_words)
     return Evidence(regions=regions, words=words, caption_words=caption_words)
+
+
+def _from(start: int, progress: Callable[[int, Progress], None]) -> Callable[[int, Progress], None]:
+    """`progress` for a batch that begins with image `start`."""
+    return lambda index, known: progress(start + index, known)
 
 
 def _as_list(given: Any, kind: str = "images") -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ _GREEDY = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": Non
 # The turns of a conversation after the picture: question, answer, question ...
 _Turns = tuple[str, ...]
 _Item = tuple[Image.Image, _Turns]
+# Is told a picture's place in the batch and its steps so far.
+_Tell = Callable[[int, Reasoning], None]
 
 
 class VisionLanguageReasoner:
@@ -69,6 +71,9 @@ class VisionLanguageReasoner:
         DataError: If the mode is unknown or a number is not positive.
         CheckpointError: If the processor has no chat template.
     """
+
+    # Whether `reason` takes `progress`.
+    reports_steps = True
 
     def __init__(
         self,
@@ -145,7 +150,10 @@ class VisionLanguageReasoner:
         return cls(model, processor, prompts, mode, fallback, generation=generation, name=name, **settings)
 
     def reason(
-        self, images: Sequence[Image.Image], embedded_texts: Sequence[str | None] | None = None
+        self,
+        images: Sequence[Image.Image],
+        embedded_texts: Sequence[str | None] | None = None,
+        progress: Callable[[int, Reasoning], None] | None = None,
     ) -> list[Reasoning]:
         """One reasoning per picture.
 
@@ -156,6 +164,8 @@ class VisionLanguageReasoner:
         Args:
             images: opened pictures (`iec_hub.images.open_image`).
             embedded_texts: the untrusted text read inside each picture, or None; left out, prompts hold none.
+            progress: in mode "steps", told a picture's index and its steps so far after each of them; they may begin
+                anew where an answer is asked for once more.
 
         Raises:
             DataError: If there are more or fewer texts than pictures.
@@ -170,7 +180,7 @@ class VisionLanguageReasoner:
             indices = [i for i in range(start, min(start + self.batch_size, len(images))) if i in opened]
             for retry in (False, True):
                 asked = [i for i in indices if found[i] is None and i not in reasons]
-                attempt = self._attempt([(opened[i], texts[i]) for i in asked], retry)
+                attempt = self._attempt([(opened[i], texts[i]) for i in asked], retry, _at(asked, progress))
                 for index, outcome in zip(asked, attempt, strict=True):
                     if isinstance(outcome, Exception):
                         reasons[index] = f"{self.name} failed on this picture ({_shown(outcome)})."
@@ -200,7 +210,7 @@ class VisionLanguageReasoner:
         return opened
 
     def _attempt(
-        self, items: Sequence[tuple[Image.Image, str | None]], retry: bool
+        self, items: Sequence[tuple[Image.Image, str | None]], retry: bool, tell: _Tell
     ) -> list[Reasoning | None | Exception]:
         """The reasoning of each picture with its embedded text, None where the answer cannot be read."""
         if not items:
@@ -209,7 +219,7 @@ class VisionLanguageReasoner:
         try:
             ask = self._structured if self.mode == "structured" else self._step_by_step
             with self._lock:
-                return list(ask(images, texts, retry))
+                return list(ask(images, texts, retry, tell))
         # Whatever one picture or one answer does to a model, the others are still to be told about.
         except Exception as error:
             logger.warning("%s failed on %d pictures: %s", self.name, len(items), _shown(error))
@@ -219,16 +229,17 @@ class VisionLanguageReasoner:
             torch.cuda.empty_cache()
         if len(items) == 1:
             return [failure]
-        return [outcome for item in items for outcome in self._attempt([item], retry)]
+        alone = [self._attempt([item], retry, _at([i], tell)) for i, item in enumerate(items)]
+        return [outcome for outcomes in alone for outcome in outcomes]
 
     def _structured(
-        self, images: Sequence[Image.Image], texts: Sequence[str | None], retry: bool
+        self, images: Sequence[Image.Image], texts: Sequence[str | None], retry: bool, tell: _Tell
     ) -> list[Reasoning | None]:
         asked = [(image, (self.first_turn(text, retry),)) for image, text in zip(images, texts, strict=True)]
         return [self._reasoning(*parse_reasoning(answer)) for answer in self._answers(asked)]
 
     def _step_by_step(
-        self, images: Sequence[Image.Image], texts: Sequence[str | None], retry: bool
+        self, images: Sequence[Image.Image], texts: Sequence[str | None], retry: bool, tell: _Tell
     ) -> list[Reasoning | None]:
         """All pictures answer one question after the other; each conversation goes on."""
         turns: list[_Turns] = [()] * len(images)
@@ -245,9 +256,11 @@ class VisionLanguageReasoner:
             return answers
 
         for attribute, question in self.prompts.questions.items():
-            for own, answer in zip(steps, ask(question), strict=True):
+            for i, answer in enumerate(ask(question)):
                 step = parse_step(attribute, answer)
-                own.extend([step] if step else [])
+                if step:
+                    steps[i].append(step)
+                    tell(i, Reasoning(tuple(steps[i]), (), self.name))
         sentences = [parse_sentences(answer) for answer in ask(self.prompts.sentences)]
         return [self._reasoning(tuple(own), written) for own, written in zip(steps, sentences, strict=True)]
 
@@ -330,6 +343,11 @@ class VisionLanguageReasoner:
         except Exception as error:
             logger.warning("%s failed on %d pictures: %s", self.fallback.name, len(images), _shown(error))
             return [Reasoning(fallback=f"{self.fallback.name} failed too ({_shown(error)}).")] * len(images)
+
+
+def _at(indices: Sequence[int], tell: _Tell | None) -> _Tell:
+    """`tell` for a batch of the pictures at `indices`."""
+    return lambda place, reasoning: tell(indices[place], reasoning) if tell is not None else None
 
 
 def _conversation(image: Image.Image | None, turns: _Turns) -> list[dict[str, Any]]:

@@ -235,9 +235,18 @@ class ImageEmotionModel(AdaptableModel):
         """A processor's batch with what the method finds out about the images before it decides.
 
         Args:
+            batch: `report` in it, where there is one, is told what becomes known meanwhile, as `predict` tells it.
             captions: per image, a ready caption, or `None` for the method's own; for methods that read captions.
         """
         return batch
+
+    def described(self, batch: BatchFeature) -> list[dict[str, Any]]:
+        """What a gathered batch already holds of :meth:`explain`'s fields, one dictionary per image.
+
+        Returns:
+            An empty list for methods that put nothing into words before they decide.
+        """
+        return []
 
     def correct_logits(self, logits: torch.Tensor, batch: BatchFeature, emotion_model: EmotionModel) -> torch.Tensor:
         """Logits as they enter the softmax; a method that scores words may correct for their own frequency."""

@@ -8,7 +8,7 @@ and a contrastive loss with semantic-similarity sampling. Everything finer is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ from iec_hub.models.image_emotion import (
     soft_label_cross_entropy,
     vision_width,
 )
+from iec_hub.prediction import Progress
 
 # Attention and feed-forward layers of BERT-like encoders, and of the common vision towers.
 _LANGUAGE_LAYER = r"(query|key|value|dense|q_lin|k_lin|v_lin|out_lin|lin1|lin2)"
@@ -351,8 +352,23 @@ class AciecForImageEmotion(ImageEmotionModel):
         reasonings, found = self.reason(features.pooled, light, colour, models, told)
         read = (batch.get("embedded_text") if use_text else None) or unknown
         if self._external_reasoner is not None and use_sentences:
-            reasonings = ask_instead(self._external_reasoner, batch.get("images"), read, reasonings)
+            asked = (self._external_reasoner, batch.get("images"), read, reasonings)
+            reasonings = ask_instead(*asked, self._step_report(batch.get("report"), best, read, found))
         return [ImageText(*row) for row in zip(best, reasonings, read, found, strict=True)]
+
+    def _step_report(
+        self, report: Callable[[int, Progress], None] | None, *said: Sequence[Any]
+    ) -> Callable[[int, Reasoning], None] | None:
+        """Tells `report` of an image's reasoning as it grows, with what else was said: concepts, text, attributes."""
+        if report is None:
+            return None
+        best, read, found = said
+
+        def tell(index: int, reasoning: Reasoning) -> None:
+            text = ImageText(best[index], reasoning, read[index], found[index])
+            report(index, Progress("described", text.as_fields(self.config)))
+
+        return tell
 
     def gather(
         self, batch: BatchFeature, processor: Any, captions: Sequence[str | None] | None = None
@@ -397,13 +413,14 @@ class AciecForImageEmotion(ImageEmotionModel):
         own = [columns[model.name] for model in batch["emotion_models"]]
         return torch.stack([logits[i, place].log_softmax(-1)[top[i]] for i, place in enumerate(own)])
 
+    def described(self, batch: BatchFeature) -> list[dict[str, Any]]:
+        texts: Sequence[ImageText] = batch.get("texts") or ()
+        return [text.as_fields(self.config) for text in texts]
+
     def explain(
         self, batch: BatchFeature, output: ImageEmotionOutput, processor: Any, top: Sequence[int]
     ) -> list[dict[str, Any]]:
-        texts: Sequence[ImageText] | None = batch.get("texts")
-        fields: list[dict[str, Any]] = (
-            [{} for _ in top] if texts is None else [t.as_fields(self.config) for t in texts]
-        )
+        fields = self.described(batch) or [{} for _ in top]
         if batch.get("evidence"):
             found = deciding_words(self, processor, batch, batch["parts"], top)
             fields = [field | {"words": words} for field, words in zip(fields, found, strict=True)]

@@ -7,7 +7,7 @@ about that attribute (light and colour in its early stages, the scene in its mid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -122,20 +122,26 @@ def known_numbers(values: Sequence[float | None]) -> torch.Tensor:
 
 
 def ask_instead(
-    reasoner: Reasoner, images: Sequence[Any] | None, read: Sequence[Any], own: Sequence[Reasoning]
+    reasoner: Reasoner,
+    images: Sequence[Any] | None,
+    read: Sequence[Any],
+    own: Sequence[Reasoning],
+    progress: Callable[[int, Reasoning], None] | None = None,
 ) -> list[Reasoning]:
     """Another reasoner's answers about images; where it has none, the small one's, which then says why it speaks.
 
     Args:
         read: per image, the [`EmbeddedText`]s in it, or `None`.
         own: per image, what the small reasoner says.
+        progress: told an image's index and its steps so far, by a reasoner that can (`reports_steps`).
 
     Raises:
         DataError: without images, or if the reasoner does not answer about each.
     """
     if images is None:
         raise DataError("A vision-language reasoner needs the images themselves; give them to the processor.")
-    answers = reasoner.reason(images, [joined_embedded_text(found) if found else None for found in read])
+    told = {"progress": progress} if progress is not None and getattr(reasoner, "reports_steps", False) else {}
+    answers = reasoner.reason(images, [joined_embedded_text(found) if found else None for found in read], **told)
     if len(answers) != len(own):
         raise DataError(
             f"{reasoner.name} answered {len(answers)} times about {len(own)} images; ask another reasoner."

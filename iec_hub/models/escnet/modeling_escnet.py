@@ -401,25 +401,25 @@ class EscnetForImageEmotion(ImageEmotionModel):
             data |= processor.caption_tensors([text or "" for text in texts]).to(features.pooled.device)
         return BatchFeature(data)
 
+    def described(self, batch: BatchFeature) -> list[dict[str, Any]]:
+        texts, attributes = batch.get("captions"), batch.get("attributes")
+        if texts is None:
+            return []
+        return [
+            {"captions": (text,) if text else None, "attributes": None if found is None else found.as_tags()}
+            for text, found in zip(texts, attributes, strict=True)
+        ]
+
     def explain(
         self, batch: BatchFeature, output: EscnetOutput, processor: Any, top: Sequence[int]
     ) -> list[dict[str, Any]]:
-        texts, attributes = batch.get("captions"), batch.get("attributes")
-        if texts is None:
-            return [{} for _ in top]
-        fields = []
-        for i, (text, found) in enumerate(zip(texts, attributes, strict=True)):
+        fields = self.described(batch) or [{} for _ in top]
+        for i, text in enumerate(batch.get("captions") or ()):
             words = None
             if text and output.word_gates is not None:
                 read = (batch["caption_ids"][i], output.word_gates[i], output.word_attention[i])
                 words = caption_words(text, processor.tokenizer, *read, batch["vision_features"].grid)
-            fields.append(
-                {
-                    "captions": (text,) if text else None,
-                    "attributes": None if found is None else found.as_tags(),
-                    "caption_words": words,
-                }
-            )
+            fields[i]["caption_words"] = words
         return fields
 
     def candidates(self, emotion_model: EmotionModel) -> slice:
