@@ -102,6 +102,13 @@ class _HookFinder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def after_import(name: str, hook: Callable[[ModuleType], None]) -> None:
+    """Run a hook right after a module is executed; at once where it already is imported."""
+    _HOOKS[name] = hook
+    if name in sys.modules:
+        hook(sys.modules[name])
+
+
 def install() -> None:
     """Watch transformers; modules that are already imported are served at once. Calling it again does nothing."""
     if any(isinstance(finder, _HookFinder) for finder in sys.meta_path):

@@ -80,21 +80,42 @@ def test_the_space_installs_what_the_package_and_its_demo_need(project: dict) ->
 
 def test_the_space_runs_versions_that_the_package_accepts(project: dict, front_matter: dict) -> None:
     (gradio,) = (r for r in expanded(project, ["iec-hub[demo]"]) if r.name == "gradio")
-    assert Version(front_matter["sdk_version"]) in gradio.specifier
-    # The tests have seen what the Space gets, or something newer.
-    assert Version(front_matter["sdk_version"]) <= Version(version("gradio"))
+    assert str(gradio.specifier) == f"=={front_matter['sdk_version']}", "the page is tested with this one"
+    assert version("gradio") == front_matter["sdk_version"]
     assert isinstance(front_matter["python_version"], str), "unquoted, 3.10 would be read as 3.1"
     assert Version(front_matter["python_version"]) in SpecifierSet(project["requires-python"])
 
 
+# What Spaces know (hf.co/docs/hub/spaces-config-reference); anything else would be ignored without a word.
+FRONT_MATTER_KEYS = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file"}
+FRONT_MATTER_KEYS |= {"license", "short_description", "tags", "models", "datasets", "preload_from_hub", "pinned"}
+FRONT_MATTER_KEYS |= {"suggested_hardware", "fullWidth", "header", "thumbnail", "startup_duration_timeout"}
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
 def test_the_front_matter_is_one_that_spaces_accept(project: dict, front_matter: dict) -> None:
     colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert front_matter["sdk"] == "gradio"
-    assert front_matter["title"] and front_matter["emoji"]
+    assert set(front_matter) <= FRONT_MATTER_KEYS
+    assert front_matter["sdk"] == "gradio" and re.fullmatch(r"\d+\.\d+\.\d+", front_matter["sdk_version"])
+    assert re.fullmatch(r"3\.\d+(\.\d+)?", front_matter["python_version"])
+    assert front_matter["title"] and len(front_matter["emoji"]) in (1, 2) and not front_matter["emoji"].isascii()
     assert {front_matter["colorFrom"], front_matter["colorTo"]} <= colours
-    assert len(front_matter["short_description"]) <= 60
+    assert 0 < len(front_matter["short_description"]) <= 60
     assert (ROOT / front_matter["app_file"]).is_file()
     assert front_matter["license"] == project["license"].lower()
+    tags = front_matter["tags"]
+    assert len(tags) == len(set(tags)) and all(re.fullmatch(r"[a-z0-9-]+", tag) for tag in tags)
+    # Without it nobody who looks for tools finds the Space.
+    assert "mcp-server" in tags
+    assert all(HUB_ID.fullmatch(model) for model in front_matter.get("models", []))
+    assert all(HUB_ID.fullmatch(entry.split(" ")[0]) for entry in front_matter.get("preload_from_hub", []))
+
+
+def test_the_front_matter_lists_the_models_that_the_page_offers(readme: str) -> None:
+    """`iec-hub push-space` writes these lists, so the committed ones are those that it would write."""
+    from iec_hub.hub.space_card import space_card
+
+    assert space_card(ROOT) == readme
 
 
 def test_the_readme_begins_with_the_two_commands(readme: str) -> None:
@@ -122,7 +143,7 @@ def test_every_file_that_the_readme_names_exists(readme: str) -> None:
 
 def test_the_wheel_holds_the_data_that_the_package_reads(shipped: set[str]) -> None:
     assert {"iec_hub/py.typed", "iec_hub/cli.py", "iec_hub/space/style.css"} <= shipped
-    patterns = ("space/examples/*", "checkpoints/**/*")
+    patterns = ("space/examples/*", "space/*.css", "space/*.js", "space/*.json", "checkpoints/**/*")
     expected = {
         path.relative_to(ROOT).as_posix()
         for pattern in patterns

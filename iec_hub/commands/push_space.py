@@ -8,8 +8,9 @@ from iec_hub.commands.push import add_repository_arguments, report, show_bars_on
 
 HELP = "publish the page of this clone as a Space on the Hub"
 DESCRIPTION = (
-    "Publish this clone's page as a Gradio Space in one commit: app.py, requirements.txt, README.md and the package "
-    "with its bundled checkpoints. No secrets are sent. Run it in a clone; log in first: hf auth login, or HF_TOKEN."
+    "Publish this clone's page as a Gradio Space in one commit: app.py, requirements.txt, README.md, space.yaml where "
+    "there is one, and the package with its bundled checkpoints; README.md then lists the models that are offered. No "
+    "secrets are sent. Run it in a clone; log in first: hf auth login, or HF_TOKEN."
 )
 
 

@@ -29,8 +29,9 @@ _RUN = re.compile(
 )
 _DATASET = re.compile(r"README\.md|skipped\.csv|data/[\w.-]+\.parquet")
 _SPACE = re.compile(
-    r"README\.md|LICENSE|app\.py|requirements\.txt|(?:docs|model_cards)/[\w.-]+\.(?:md|png)"
-    r"|iec_hub/(?:(?!__pycache__)\w+/)*(?:\w+\.py|py\.typed)|iec_hub/affect/\w+\.json|iec_hub/space/\w+\.css"
+    r"README\.md|LICENSE|app\.py|space\.yaml|requirements\.txt|(?:docs|model_cards)/[\w.-]+\.(?:md|png)"
+    r"|iec_hub/(?:(?!__pycache__)\w+/)*(?:\w+\.py|py\.typed)|iec_hub/affect/\w+\.json"
+    r"|iec_hub/space/(?:\w+\.(?:css|js)|affect_plane\.json)"
     rf"|iec_hub/space/examples/[\w.-]+\.(?:jpg|png|md)|iec_hub/checkpoints/[\w-]+/{_RUN.pattern}"
 )
 # What a person may have written on the Hub itself: it is replaced, but never deleted.

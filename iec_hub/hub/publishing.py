@@ -10,15 +10,17 @@ import logging
 import os
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import iec_hub
 from iec_hub.data.labels import shown
 from iec_hub.errors import HubError
-from iec_hub.hub.contents import Contents, dataset_contents, run_contents, space_contents
+from iec_hub.hub.contents import CARD, Contents, dataset_contents, run_contents, space_contents
 from iec_hub.hub.failures import LOG_IN, retried, wrong_name
+from iec_hub.hub.space_card import space_card
 from iec_hub.registry import BUNDLED_CHECKPOINTS
 
 logger = logging.getLogger(__name__)
@@ -112,6 +114,8 @@ def publish_space(
 ) -> Publication:
     """Publish the page of this project as a Gradio Space; no secrets and no variables are sent.
 
+    The lists of models in its card's front matter are those that its `space.yaml` offers, whatever stood there.
+
     Args:
         clone: of this project's repository; left out, the one that the package is imported from.
         hardware: such as "t4-small" or "zero-a10g"; left out, as it is, or the free processor for a new Space.
@@ -120,8 +124,13 @@ def publish_space(
     Raises:
         HubError: with one sentence, if this is no clone or the Hub does not take it.
     """
-    contents = space_contents(Path(clone) if clone else Path(iec_hub.__file__).parents[1])
-    done = _publish(contents, repo_id, private, None, None, token, message)
+    clone = Path(clone) if clone else Path(iec_hub.__file__).parents[1]
+    contents = space_contents(clone)
+    with TemporaryDirectory() as folder:
+        card = Path(folder) / CARD
+        card.write_text(space_card(clone), encoding="utf-8")
+        contents = replace(contents, files={**contents.files, CARD: card})
+        done = _publish(contents, repo_id, private, None, None, token, message)
     if hardware:
         api = _client(_token(token))
         retried(lambda: api.request_space_hardware(done.repo_id, hardware), done.repo_id)

@@ -1,5 +1,6 @@
 """Borrowing a GPU on Hugging Face's ZeroGPU; anywhere else a function runs where it is."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,11 @@ try:
     import spaces
 except ImportError:
     spaces = None
+
+
+def borrows_gpu() -> bool:
+    """Whether a GPU is lent for each call: then models run in a process of the lender's and not in threads here."""
+    return spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,89 +1,156 @@
-"""What the page's buttons and its public endpoint run: errors become sentences, for visitors and clients alike."""
+"""Asking one method or several about a picture: what each is asked, and their answers as they come."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import gradio as gr
-
+from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError, IecHubError
+from iec_hub.prediction import EmotionPrediction, Progress
 from iec_hub.space import texts
-from iec_hub.space.answering import OWN, Answer, answer, read_caption
-from iec_hub.space.gpu import on_gpu
-from iec_hub.space.methods import Method, chosen_method
-from iec_hub.space.rendering import error_html, result_html
-from iec_hub.space.uploads import uploaded_file
+from iec_hub.space.answering import OWN, read_caption, split_labels
+from iec_hub.space.choices import chosen_methods
+from iec_hub.space.label_words import with_words
+from iec_hub.space.service import Picture, Question, Service
 
 logger = logging.getLogger(__name__)
 
 
-class Handlers:
-    """The handlers for some methods; their inputs are what components send, unchecked.
+@dataclass(frozen=True)
+class Asked:
+    """What a visitor asks of one method.
 
-    Args:
-        uploads: the folder in which gradio keeps what was uploaded.
+    Attributes:
+        labels: what the answer will be about.
+        own_words: whether the visitor changed the words for the emotions.
+        before: the same without the visitor's caption and words; None where there are none.
     """
 
-    def __init__(self, methods: Mapping[str, Method], uploads: str):
-        self.methods, self.uploads = methods, uploads
-        # Only names cross to a process with a GPU, not the models.
-        self._answer = on_gpu(lambda method, *inputs: answer(methods[method], *inputs))
+    question: Question
+    labels: tuple[str, ...]
+    own_words: bool = False
+    before: Question | None = None
 
-    def show(
-        self, image: Mapping[str, Any] | None, emotion_model: str, labels: str, method: str
-    ) -> tuple[str, Any, Any]:
-        """The result, the editor of its caption where there is one to change, and the caption."""
-        html, result = self._result(image, emotion_model, labels, method)
-        captions = result.prediction.captions if result is not None else None
-        if not captions or not self.methods[method].reads_captions:
-            return html, gr.update(visible=False), gr.skip()
-        return html, gr.update(visible=True), captions[0]
 
-    def show_caption(
-        self, image: Mapping[str, Any] | None, emotion_model: str, labels: str, method: str, caption: str
-    ) -> str:
-        """The result with the visitor's caption, next to that with the model's own."""
-        return self._result(image, emotion_model, labels, method, caption)[0]
+@dataclass(frozen=True)
+class Answered:
+    """A method's answer, with the one to :attr:`Asked.before` where that was asked."""
 
-    def predict(
-        self,
-        image: Mapping[str, Any] | None,
-        emotion_model: str,
-        labels: str = "",
-        method: str = "",
-        caption: str = "",
-    ) -> dict[str, Any]:
-        """The public endpoint; :data:`iec_hub.space.texts.API_PREDICT` documents it."""
+    prediction: EmotionPrediction
+    before: EmotionPrediction | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One sentence in place of an answer."""
+
+    sentence: str
+
+
+def questions(
+    service: Service, method: str, emotion_model: str, labels: Any, words: Any = "", caption: Any = ""
+) -> dict[str, Asked]:
+    """What each chosen method is asked; one that cannot be asked for these emotions is left out.
+
+    Args:
+        method: a name, or `ALL`.
+        emotion_model: a name, or `OWN` for the labels in `labels`.
+        words: the words for the emotions as a text; empty for the usual ones.
+        caption: the visitor's, for the methods that read one; empty for their own.
+
+    Raises:
+        DataError: with one sentence for the visitor.
+    """
+    chosen, limits = chosen_methods(service.methods, method), service.limits
+    caption = read_caption(caption, limits.caption)
+    usual, model = _target(chosen, emotion_model, labels, limits.labels)
+    named = with_words(model, words, limits.labels) if words else None
+    asked = {}
+    for each in chosen:
+        if not (each.own_labels if emotion_model == OWN else emotion_model in each.models):
+            continue
+        own_words = named is not None and each.own_labels
+        question = replace(usual, emotion_model=named, labels=()) if own_words else usual
+        if caption and each.reads_captions:
+            question = replace(question, caption=caption)
+        before = None if question == usual else replace(usual, evidence=False)
+        asked[each.name] = Asked(question, model.labels, own_words, before)
+    return asked
+
+
+def _target(chosen: list[Any], emotion_model: str, labels: Any, most: int) -> tuple[Question, EmotionModel]:
+    if emotion_model != OWN:
+        models = (each.models[emotion_model] for each in chosen if emotion_model in each.models)
+        return Question(emotion_model=emotion_model), next(models)
+    labels = str(labels or "")
+    if len(labels) > most:
+        raise DataError(texts.LABELS_TOO_LONG.format(length=len(labels), most=most))
+    model = EmotionModel.from_labels(split_labels(labels))
+    return Question(labels=model.labels), model
+
+
+class Asking:
+    """Asks for the visitors of a page: who asks a method anew takes the former question back."""
+
+    def __init__(self, service: Service):
+        self._service = service
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    def stop(self, session: str) -> None:
+        """Take back what a visitor has asked."""
+        for name in self._service.methods:
+            if task := self._tasks.get((session, name)):
+                task.cancel()
+
+    async def answers(
+        self, session: str, picture: Picture, asked: Mapping[str, Asked]
+    ) -> AsyncIterator[tuple[str, Progress | Answered | Failed]]:
+        """Methods' names with what is known, as it becomes known; the last for each is an answer or a failure.
+
+        A question that was taken back has neither.
+        """
+        news: asyncio.Queue[tuple[str, Progress | Answered | Failed | None]] = asyncio.Queue()
+        tasks = []
+        for name, each in asked.items():
+            if former := self._tasks.get((session, name)):
+                former.cancel()
+            task = asyncio.create_task(self._ask(name, picture, each, news))
+            # Whatever becomes of the task, the visitor is told, and nothing of it stays.
+            task.add_done_callback(lambda done, name=name: self._ended(session, name, done, news))
+            self._tasks[session, name] = task
+            tasks.append(task)
+        left = len(tasks)
         try:
-            return self._run(image, emotion_model, labels, method, caption).prediction.to_dict()
-        except IecHubError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        except Exception as error:
-            logger.exception("A prediction failed")
-            raise gr.Error(texts.UNEXPECTED_ERROR, print_exception=False) from error
+            while left:
+                name, what = await news.get()
+                if what is not None:
+                    yield name, what
+                left -= not isinstance(what, Progress)
+        finally:
+            for task in tasks:
+                task.cancel()
 
-    def _result(
-        self, image: Any, emotion_model: Any, labels: Any, method: Any, caption: str | None = None
-    ) -> tuple[str, Answer | None]:
-        # Labels that were typed and then hidden again are not meant.
-        labels = labels if emotion_model == OWN else ""
+    def _ended(self, session: str, name: str, task: asyncio.Task[None], news: asyncio.Queue[Any]) -> None:
+        if self._tasks.get((session, name)) is task:
+            del self._tasks[session, name]
+        if task.cancelled():
+            news.put_nowait((name, None))
+
+    async def _ask(self, name: str, picture: Picture, asked: Asked, news: asyncio.Queue[Any]) -> None:
+        def report(progress: Progress) -> None:
+            news.put_nowait((name, progress))
+
         try:
-            if caption is not None and not read_caption(caption):
-                raise DataError(texts.CAPTION_EMPTY)
-            result = self._run(image, emotion_model, labels, method, caption, compare=True)
+            answer = self._service.ask(name, picture, asked.question, report)
+            if asked.before is None:
+                prediction, before = await answer, None
+            else:
+                prediction, before = await asyncio.gather(answer, self._service.ask(name, picture, asked.before))
+            news.put_nowait((name, Answered(prediction, before)))
         except IecHubError as error:
-            return error_html(str(error)), None
+            news.put_nowait((name, Failed(str(error))))
         except Exception:
             logger.exception("A prediction failed")
-            return error_html(texts.UNEXPECTED_ERROR), None
-        note = chosen_method(self.methods, method).note(result.prediction.emotion_model)
-        html = result_html(result.prediction, result.picture, size=result.size, note=note, before=result.before)
-        return html, result
-
-    def _run(
-        self, image: Any, emotion_model: Any, labels: Any, method: Any, caption: Any, compare: bool = False
-    ) -> Answer:
-        chosen = chosen_method(self.methods, method).name
-        # Clients may send anything.
-        inputs = uploaded_file(image, self.uploads), str(emotion_model), str(labels or ""), caption, compare
-        return self._answer(chosen, *inputs)
+            news.put_nowait((name, Failed(texts.UNEXPECTED_ERROR)))

@@ -20,8 +20,12 @@ class Predictor(Protocol):
     Where it has them, the page also goes by `method` (a name), `reads_captions` and `open_labels` (whether it takes
     captions, and labels that it was not trained on), `reads_embedded_text` (whether it reads the text in a picture,
     and so has to get it in full size) and `check_target(emotion_model, labels)`, which raises a `DataError` for what
-    it cannot tell apart. One that reads captions also takes `captions` in `predict`. Boxes of text in a picture are
-    in the pixels of the image that `predict` got.
+    it cannot tell apart. One that reads captions also takes `captions` in `predict`, one that reads text `read_text`,
+    and one with `reports_progress` also `progress`, which is told an image's index and what is known of it (an
+    :class:`iec_hub.prediction.Progress`). Boxes of text in a picture are in the pixels of the image that `predict`
+    got.
+
+    Several threads ask at the same time; one that has `twin()` is asked through a twin of its own in each.
     """
 
     @property

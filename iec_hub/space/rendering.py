@@ -4,17 +4,16 @@ Whatever comes from a picture, a file name, a label, a caption or a model is esc
 nowhere else.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 from PIL import Image
 
-from iec_hub.prediction import CaptionWord, EmotionPrediction, Tag
+from iec_hub.prediction import EmotionPrediction, Tag
 from iec_hub.space import texts
 from iec_hub.space.escaping import percent, safe_html
-from iec_hub.space.heat_maps import WORD_HEAT_SIDE, data_uri, heat_map, ramp
+from iec_hub.space.rendering_evidence import View, captions_html, evidence_html, evidence_views
 from iec_hub.space.rendering_text import embedded_text_html
 from iec_hub.space.rendering_words import (
     concepts_html,
@@ -28,13 +27,7 @@ from iec_hub.space.rendering_words import (
 # More labels than these would make the list unreadable: the rest is summed up in one line.
 MAX_BARS = 12
 MAX_TAGS = 5
-# Each word's map costs a few kilobytes.
-MAX_WORD_MAPS = 12
-# Below this share of the strongest word's charge a word is shown as plain text.
-LEAST_STRENGTH = 0.15
 PICTURE_SIDE = 800
-HEAT_STRENGTH = 70
-WHOLE = "whole"
 
 # Emotions that share their words share a colour; `style.css` says which, for light and dark.
 _COLOURS = {
@@ -50,37 +43,6 @@ _COLOURS = {
 }
 _COLOUR_OF = {label: colour for colour, labels in _COLOURS.items() for label in labels}
 
-# Shows one view of the evidence (its layer and its line) and marks its button, in the browser alone. An attribute of
-# each button, as scripts within a result do not run.
-_SHOW_VIEW = (
-    "for(const e of this.closest('.iec-result').querySelectorAll('[data-view]')){"
-    "const on=e.dataset.view===this.dataset.view;"
-    "if(e.tagName==='BUTTON')e.setAttribute('aria-pressed',on);else e.hidden=!on}"
-)
-
-
-@dataclass(frozen=True)
-class View:
-    """One way to look at the evidence: that of the whole decision, or of one word of the caption.
-
-    Attributes:
-        key: tells the views of one result apart.
-        line: what the highlighted parts are, or that there are none.
-        heat: the layer over the picture, RGBA, or None where nothing stood out.
-        alternative: what a screen reader says of the layer.
-    """
-
-    key: str
-    line: str
-    heat: Image.Image | None = None
-    alternative: str = ""
-
-
-def empty_html() -> str:
-    """What stands in the result's place before there is one."""
-    steps = "".join(f"<li>{escape(step)}</li>" for step in texts.EMPTY_STEPS)
-    return f'<div class="iec-result iec-empty"><h2>{escape(texts.EMPTY_TITLE)}</h2><ul>{steps}</ul></div>'
-
 
 def error_html(message: str) -> str:
     """One sentence in place of a result."""
@@ -95,47 +57,144 @@ def result_html(
     size: tuple[int, int] | None = None,
     note: str = "",
     before: EmotionPrediction | None = None,
+    own_words: bool = False,
+    head: str = "",
+    stage: str = "",
+    folded: bool = False,
+    side: int = PICTURE_SIDE,
 ) -> str:
-    """A whole result: verdict, distribution, sentence, what the words say, attributes, caption and evidence.
+    """A whole result: verdict, distribution, the parts of the picture that decided, and what was put into words.
 
     Args:
         picture: the picture that was judged, RGB; it may be smaller than it was then.
         size: width and height of the picture as it was judged, in whose pixels text has its boxes; left out, those of
             `picture`.
         note: one more sentence on how to read the result.
-        before: where the visitor wrote the caption, the prediction with the model's own, over the same labels.
+        before: where the visitor wrote the caption or the words for the emotions, the prediction with the usual ones,
+            over the same labels.
+        own_words: whether it was the words for the emotions.
+        head: HTML of what stands above the result.
+        stage: what the method is still doing; empty where it is done.
+        folded: whether what is long begins folded, as in a narrow card.
+        side: longest side of the pictures that are sent, in pixels.
     """
+    shown = picture.convert("RGB")
+    shown.thumbnail((side, side))
+    views = evidence_views(prediction, shown.size)
+    where = ""
+    if views:
+        where = f"<h3>{escape(texts.EVIDENCE)}</h3>{evidence_html(shown, views)}"
+    elif stage:
+        where = f"<h3>{escape(texts.EVIDENCE)}</h3>{place_html(shown.size, stage)}"
+    notes = _notes_html(prediction, note, before, own_words, folded)
+    answer = f"{verdict_html(prediction)}<h3>{escape(texts.DISTRIBUTION)}</h3>{bars_html(prediction, before)}"
+    # Where all stands in one column, nothing that comes late may push the picture down.
+    answer, why = (answer, notes) if folded else (answer + notes, "")
+    why += words_html(prediction, shown, views, size or picture.size, before is not None and not own_words, folded)
+    state = "iec-deciding" if stage else "iec-done"
+    return sheet_html(head, answer, where, why, state if folded else f"{state} iec-alone")
+
+
+def sheet_html(head: str, answer: str, where: str, why: str, state: str) -> str:
+    """The parts of a result in their places, which are the same before there is one.
+
+    Args:
+        head, answer, where, why: HTML: whose answer it is, the answer, where it comes from, and what was put into
+            words.
+        state: CSS classes.
+    """
+    parts = (("iec-head", head), ("iec-answer", answer), ("iec-where", where), ("iec-why", why))
+    return (
+        f'<div class="iec-result {state}"><div class="iec-sheet">'
+        + "".join(f'<div class="{name}">{html}</div>' for name, html in parts if html)
+        + "</div></div>"
+    )
+
+
+def place_html(size: tuple[int, int], sentence: str) -> str:
+    """The place of a picture that is yet to come, so that nothing moves when it does.
+
+    Args:
+        size: its width and height.
+    """
+    width, height = size
+    return (
+        f'<div class="iec-evidence"><div class="iec-place" style="aspect-ratio:{width}/{height}">'
+        f"<span>{escape(sentence)}</span></div></div>"
+    )
+
+
+def verdict_html(prediction: EmotionPrediction) -> str:
+    """The emotion, or in words that the model is torn or guessing."""
     opening = texts.VERDICT_UNCERTAIN if prediction.uncertain else texts.VERDICT
-    parts = [
-        f'<p class="iec-over">{escape(opening)}</p>'
-        f'<p class="iec-verdict" role="status">{safe_html(prediction.summary())}</p>'
-    ]
-    compared = "" if before is None else _compared(prediction, before)
+    colours = dict(zip(prediction.labels, label_colours(prediction.labels), strict=True))
+    # The emotions stand out from the words around them and from their figures.
+    summary = re.sub(r"(\(\d+%\))( and )?", r"<small>\1</small><span>\2</span>", safe_html(prediction.summary()))
+    summary = re.sub(r"^(torn between|guessing) ", r'<span class="iec-torn">\1 </span>', summary)
+    return (
+        f'<div class="iec-call iec-{colours[prediction.emotion]}{" iec-guess" if prediction.uncertain else ""}">'
+        f'<p class="iec-over">{escape(opening)} </p><p class="iec-verdict" role="status">{summary}</p></div>'
+    )
+
+
+def _notes_html(
+    prediction: EmotionPrediction, note: str, before: EmotionPrediction | None, own_words: bool, folded: bool
+) -> str:
+    compared = "" if before is None else _compared(prediction, before, own_words)
     uncertain = texts.uncertain(prediction) if prediction.uncertain else ""
-    parts += [f'<p class="iec-note">{safe_html(text)}</p>' for text in (uncertain, compared, note) if text]
-    parts.append(f"<h3>{escape(texts.DISTRIBUTION)}</h3>{bars_html(prediction, before)}")
+    plain = [compared, note] if folded else [compared, uncertain, note]
+    notes = "".join(f'<p class="iec-note">{safe_html(text)}</p>' for text in plain if text)
+    if folded and uncertain:
+        why = f"<h3>{escape(texts.WHY_UNCERTAIN)}</h3><p>{safe_html(uncertain)}</p>"
+        notes += f'<div class="iec-section">{_fold(why, folded)}</div>'
+    return notes
+
+
+def words_html(
+    prediction: EmotionPrediction,
+    shown: Image.Image,
+    views: Sequence[View],
+    size: tuple[int, int],
+    own_caption: bool = False,
+    folded: bool = False,
+) -> str:
+    """Everything that the method put into words; what it has not is left out.
+
+    Args:
+        shown: the picture in the size in which it is sent.
+        views: the ways to look at the evidence, see :func:`evidence_views`.
+        size: width and height of the picture in the pixels of the boxes of text.
+        own_caption: whether the visitor wrote the caption.
+        folded: whether all but the most telling parts begin folded.
+    """
+    words = prediction.evidence.words if prediction.evidence is not None else None
+    marks = word_marks(deciding(words))
+    parts = [reasoning_html(prediction.reasoning, marks), deciding_html(words, prediction.emotion)]
+    parts.append(
+        _fold(embedded_text_html(prediction.embedded_text, shown, size, marks), folded, bool(prediction.embedded_text))
+    )
+    parts.append(_fold(concepts_html(prediction.concepts, marks), folded))
+    # What a chain of thought ends in are sentences of feeling; captions describe.
+    if prediction.reasoning is not None:
+        parts.append(_fold(sentences_html(prediction.captions, marks), folded))
+    if prediction.attributes:
+        parts.append(_fold(f"<h3>{escape(texts.ATTRIBUTES)}</h3>{attributes_html(prediction.attributes)}", folded))
     if prediction.template:
         sentence = f'<p class="iec-sentence">{safe_html(prediction.template)}</p>'
         parts.append(f"<h3>{escape(texts.SENTENCE)}</h3>{sentence}")
-    words = prediction.evidence.words if prediction.evidence is not None else None
-    marks = word_marks(deciding(words))
-    parts.append(deciding_html(words, prediction.emotion))
-    if prediction.attributes:
-        parts.append(f"<h3>{escape(texts.ATTRIBUTES)}</h3>{attributes_html(prediction.attributes)}")
-    parts += [concepts_html(prediction.concepts, marks), reasoning_html(prediction.reasoning, marks)]
-    shown = picture.convert("RGB")
-    shown.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    views = evidence_views(prediction, shown.size)
-    # What a chain of thought ends in are sentences of feeling; captions describe.
-    if prediction.reasoning is not None:
-        parts.append(sentences_html(prediction.captions, marks))
-    elif prediction.captions:
-        title = texts.CAPTION if before is None else texts.OWN_CAPTION
+    # Last, as the box to change it stands beneath.
+    if prediction.reasoning is None and prediction.captions:
+        title = texts.OWN_CAPTION if own_caption else texts.CAPTION
         parts.append(f"<h3>{escape(title)}</h3>{captions_html(prediction, views)}")
-    parts.append(embedded_text_html(prediction.embedded_text, shown, size or picture.size, marks))
-    if views:
-        parts.append(f"<h3>{escape(texts.EVIDENCE)}</h3>{evidence_html(shown, views)}")
-    return f'<div class="iec-result">{"".join(parts)}</div>'
+    return "".join(f'<div class="iec-section">{part}</div>' for part in parts if part)
+
+
+def _fold(section: str, folded: bool, opened: bool = False) -> str:
+    """A section that begins with its heading, as one that this heading opens and closes."""
+    if not section or not folded:
+        return section
+    heading, rest = section.split("</h3>", 1)
+    return f'<details class="iec-fold"{" open" if opened else ""}><summary>{heading}</h3></summary>{rest}</details>'
 
 
 def bars_html(prediction: EmotionPrediction, before: EmotionPrediction | None = None) -> str:
@@ -151,7 +210,7 @@ def bars_html(prediction: EmotionPrediction, before: EmotionPrediction | None = 
     rest: Sequence[tuple[str, float]] = ()
     if len(pairs) > MAX_BARS:
         pairs, rest = prediction.ranking[:MAX_BARS], prediction.ranking[MAX_BARS:]
-    colours = _colours([label for label, _ in pairs])
+    colours = label_colours([label for label, _ in pairs])
     earlier = {} if before is None else before.distribution
     rows = "".join(
         f'<li class="iec-bar iec-{colour}{" iec-top" if label == prediction.emotion else ""}">'
@@ -187,98 +246,9 @@ def attributes_html(tags: Sequence[Tag]) -> str:
     return f'<dl class="iec-attributes">{"".join(rows)}</dl>'
 
 
-def captions_html(prediction: EmotionPrediction, views: Sequence[View] = ()) -> str:
-    """The captions; in the first one the charged words are marked, and are buttons where a view is theirs."""
-    first, *others = prediction.captions or ("",)
-    words = prediction.evidence.caption_words if prediction.evidence is not None else None
-    strengths = charges(words or ())
-    keys = {view.key for view in views}
-    pieces, position = [], 0
-    for index, (word, strength) in enumerate(zip(words or (), strengths, strict=True)):
-        # A word that is not where it says it is stays plain text.
-        if word.start < position or word.end <= word.start or first[word.start : word.end] != word.text:
-            continue
-        pieces += [safe_html(first[position : word.start]), _word(word, strength, str(index), views, keys)]
-        position = word.end
-    pieces.append(safe_html(first[position:]))
-    hint = ""
-    if any(strengths):
-        choice = f" {texts.CHARGED_CHOICE}" if keys - {WHOLE} else ""
-        hint = f'<p class="iec-hint">{escape(texts.CHARGED_HINT + choice)}</p>'
-    more = "".join(f'<p class="iec-sentence" dir="auto">{safe_html(caption)}</p>' for caption in others)
-    return f'<p class="iec-sentence iec-caption" dir="auto">{"".join(pieces)}</p>{more}{hint}'
-
-
-def charges(words: Sequence[CaptionWord]) -> list[float]:
-    """Each word's salience as a share of the strongest word's, 0 to 1; 0 for words that are hardly charged."""
-    saliences = np.clip(np.nan_to_num([word.salience for word in words]), 0.0, 1.0)
-    if not saliences.size or saliences.max() <= 0:
-        return [0.0] * len(words)
-    shares = saliences / saliences.max()
-    return np.where(shares < LEAST_STRENGTH, 0.0, shares).tolist()
-
-
-def evidence_views(prediction: EmotionPrediction, size: tuple[int, int]) -> list[View]:
-    """The views that a prediction has evidence for: of the whole decision, then of its most charged words.
-
-    Args:
-        size: width and height of the picture.
-    """
-    evidence = prediction.evidence
-    views: list[View] = []
-    if evidence is None:
-        return views
-    if evidence.regions is not None:
-        heat = heat_map(evidence.regions, size)
-        line = texts.NO_EVIDENCE if heat is None else texts.evidence_of(prediction.emotion)
-        views.append(View(WHOLE, line, heat, texts.evidence_alternative(prediction.emotion)))
-    words = evidence.caption_words or ()
-    strengths = charges(words)
-    for index in sorted(range(len(words)), key=lambda i: -strengths[i])[:MAX_WORD_MAPS]:
-        heat = heat_map(words[index].regions, size, WORD_HEAT_SIDE)
-        if strengths[index] > 0 and heat is not None:
-            text = words[index].text
-            views.append(View(str(index), texts.word_evidence(text), heat, texts.word_alternative(text)))
-    return views
-
-
-def evidence_html(shown: Image.Image, views: Sequence[View]) -> str:
-    """The picture beneath the heat map of the first view, with a slider for its strength; the others wait hidden.
-
-    Args:
-        shown: the picture in the size in which it is sent.
-        views: at least one.
-    """
-    first = views[0].key
-    layers = lines = whole = ""
-    for view in views:
-        at = f'data-view="{escape(view.key)}"{"" if view.key == first else " hidden"}'
-        lines += f"<span {at}>{safe_html(view.line)}</span>"
-        if view.heat is not None:
-            source = data_uri(view.heat, "WEBP")
-            layers += f'<img class="iec-heat" {at} alt="{safe_html(view.alternative)}" src="{source}">'
-    if first == WHOLE and len(views) > 1:
-        whole = _view_button(WHOLE, escape(texts.WHOLE_DECISION), "iec-whole", pressed=True)
-    controls = ""
-    if layers:
-        # The slider works in the browser alone: nothing is sent or drawn anew when it moves.
-        controls = (
-            f'<div class="iec-ramp"><span>{escape(texts.EVIDENCE_LITTLE)}</span><i style="background:{ramp()}"></i>'
-            f"<span>{escape(texts.EVIDENCE_MUCH)}</span></div>"
-            f'<label class="iec-strength"><span>{escape(texts.EVIDENCE_STRENGTH)}</span>'
-            f'<input type="range" min="0" max="100" value="{HEAT_STRENGTH}" '
-            "oninput=\"this.closest('figure').style.setProperty('--heat', this.value / 100)\"></label>"
-        )
-    width, height = shown.size
-    return (
-        f'<figure class="iec-evidence" style="--heat:{HEAT_STRENGTH / 100}">{whole}'
-        f'<div class="iec-picture"><img width="{width}" height="{height}" alt="{escape(texts.PICTURE)}" '
-        f'src="{data_uri(shown, "JPEG")}">{layers}</div>'
-        f'<figcaption aria-live="polite">{lines}</figcaption>{controls}</figure>'
-    )
-
-
-def _compared(prediction: EmotionPrediction, before: EmotionPrediction) -> str:
+def _compared(prediction: EmotionPrediction, before: EmotionPrediction, own_words: bool) -> str:
+    if own_words:
+        return texts.words_before(before)
     pairs = zip(prediction.probabilities, before.probabilities, strict=True)
     same = all(_points(p, earlier) == 0 for p, earlier in pairs) and prediction.summary() == before.summary()
     return texts.unchanged(before) if same else texts.compared(before)
@@ -311,27 +281,7 @@ def _tag(tag: Tag) -> str:
         return tag.label
 
 
-def _word(word: CaptionWord, strength: float, key: str, views: Sequence[View], keys: set[str]) -> str:
-    text = safe_html(word.text)
-    if strength <= 0:
-        return text
-    style = f'style="--charge:{strength:.3f}"'
-    if key not in keys:
-        return f'<span class="iec-word" {style}>{text}</span>'
-    name = escape(texts.word_name(word.text, word.salience))
-    return _view_button(key, text, "iec-word", key == views[0].key, f'{style} aria-label="{name}" title="{name}"')
-
-
-def _view_button(key: str, text: str, css_class: str, pressed: bool, attributes: str = "") -> str:
-    # Not every browser focuses a button that is clicked.
-    return (
-        f'<button type="button" class="{css_class}" data-view="{escape(key)}" '
-        f'aria-pressed="{"true" if pressed else "false"}" '
-        f'onfocus="{_SHOW_VIEW}" onclick="this.onfocus()" {attributes}>{text}</button>'
-    )
-
-
-def _colours(labels: Sequence[str]) -> list[str]:
+def label_colours(labels: Sequence[str]) -> list[str]:
     """A colour name per label: known emotions have their own, the others take what is free, then start over."""
     known = [_COLOUR_OF.get(label.casefold()) for label in labels]
     names = [name for name in _COLOURS if name != "neutral"]

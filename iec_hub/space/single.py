@@ -1,56 +1,95 @@
-"""The tab for one picture: choosing it, the method and the emotions, the result, and its caption to change."""
+"""The tab for one picture: choosing it, the methods and the emotions, and a card with the answer of each method."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from iec_hub.errors import DataError, IecHubError
 from iec_hub.space import texts
-from iec_hub.space.answering import LONGEST_CAPTION, OWN
-from iec_hub.space.handlers import Handlers
+from iec_hub.space.answering import ALL, OWN
+from iec_hub.space.choices import QUICK, Choices, connect_choices, lay_out_choices, switched
+from iec_hub.space.method_cards import idle_card
 from iec_hub.space.methods import Method
-from iec_hub.space.rendering import empty_html
+from iec_hub.space.rendering import error_html
+from iec_hub.space.service import Service
+from iec_hub.space.sharing import TABS, Settings, example_of, link_query, read_link
+from iec_hub.space.streaming import Card, Kept, Streaming, start_html, usual_words
+from iec_hub.space.uploads import uploaded_file
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Narrow screens show the result far from the buttons, and any may be scrolled beyond what is new in it: go there.
 _SHOW_RESULT = """() => { const result = document.getElementById("iec-result");
-    const news = result.querySelector(".iec-bars") || result;
-    if (window.matchMedia("(max-width: 800px)").matches || news.getBoundingClientRect().top < 0)
-        result.scrollIntoView({behavior: "smooth"}); }"""
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (window.matchMedia("(max-width: 800px)").matches || result.getBoundingClientRect().top < 0)
+        result.scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
 
 # Gradio gives the thumbnails no names, so a screen reader would say "button" eight times.
 _NAME_EXAMPLES = """() => { const names = %s;
     document.querySelectorAll("#iec-examples .gallery-item").forEach(
         (button, index) => button.setAttribute("aria-label", names[index])); }"""
 
+# The address follows the tab, so that it can be passed on; one that names a tab opens with it.
+_FOLLOW_TABS = """() => { const names = %s;
+    const tabs = [...document.querySelectorAll('#iec-tabs > .tab-wrapper button[role="tab"]')];
+    const asked = new URLSearchParams(window.location.search).get("tab");
+    const wanted = names.indexOf(asked);
+    if (wanted > 0 && tabs[wanted]) tabs[wanted].click();
+    tabs.forEach((tab, index) => tab.addEventListener("click", () => {
+        const address = new URL(window.location.href);
+        address.searchParams.set("tab", names[index]);
+        window.history.replaceState(window.history.state, "", address); })); }"""
+
+# Only the browser knows under which address the page was opened.
+_WHOLE_LINK = "(query) => window.location.origin + window.location.pathname + query"
+
 # Hidden from clients: these only serve the page.
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-_QUICK: dict[str, Any] = {**_PRIVATE, "queue": False, "show_progress": "hidden", "preprocess": False}
-# `preprocess=False`: gradio opens nothing, which is left to `open_image` with its limits and clear errors.
-_MODEL: dict[str, Any] = {"preprocess": False, "concurrency_id": "model"}
+# `preprocess=False`: gradio opens nothing, which is left to the service with its limits and clear errors. Whoever asks
+# anew is answered at once, and the former question is taken back; the service bounds how many are at work.
+_ASK: dict[str, Any] = {
+    **_PRIVATE,
+    "preprocess": False,
+    "show_progress": "hidden",
+    "trigger_mode": "multiple",
+    "concurrency_limit": None,
+    "concurrency_id": "answers",
+}
+
+Streamed = AsyncIterator[dict[Any, Any]]
 
 
 @dataclass(frozen=True)
 class _Inputs:
     picture: gr.Image
     examples: Any
-    method: gr.Radio
-    emotion_model: gr.Radio
-    labels: gr.Textbox
+    choices: Choices
+    words_editor: gr.Accordion
+    words: gr.Textbox
+    words_button: gr.Button
+    words_reset: gr.Button
     button: gr.Button
-    hint: gr.Markdown
+
+    @property
+    def asked(self) -> list[Any]:
+        """What a question consists of."""
+        choices = self.choices
+        return [self.picture, choices.method, choices.emotion_model, choices.labels, self.words]
+
+    @property
+    def chosen(self) -> list[Any]:
+        """What the usual words follow from."""
+        return [self.choices.method, self.choices.emotion_model, self.choices.labels]
 
 
 @dataclass(frozen=True)
-class _Output:
-    result: gr.HTML
-    editor: gr.Column
-    caption: gr.Textbox
-    predict: gr.Button
-    reset: gr.Button
+class _Sharing:
+    button: gr.Button
+    link: gr.Textbox
 
 
 def example_pictures() -> list[Path]:
@@ -58,40 +97,36 @@ def example_pictures() -> list[Path]:
     return sorted(EXAMPLES.glob("*.jpg"))
 
 
-def build_single_picture(page: gr.Blocks, methods: Mapping[str, Method]) -> None:
-    """Lay out the tab inside the open `page` and connect its events; the first method is the chosen one."""
+def build_single_picture(page: gr.Blocks, service: Service) -> None:
+    """Lay out the tab inside the open `page` and connect its events; the page begins with all methods."""
+    methods = service.methods
     with gr.Row(elem_id="iec-single"):
-        with gr.Column(min_width=320):
-            given = _lay_out_inputs(methods)
-        with gr.Column(min_width=320):
-            result = gr.HTML(empty_html(), elem_id="iec-result")
-        # Wide screens show it beneath the choices, next to the result; narrow ones beneath the result.
-        with gr.Column(min_width=320, visible=False, elem_id="iec-editor") as editor:
-            shown = _lay_out_editor(result, editor)
-    handlers = Handlers(methods, given.picture.GRADIO_CACHE)
-    _connect_choices(given, shown, methods)
-    _connect_predictions(given, shown, handlers)
+        with gr.Column(min_width=280, elem_id="iec-inputs"):
+            given = _lay_out_inputs(service)
+            sharing = _lay_out_sharing()
+        with gr.Column(min_width=280, elem_id="iec-result"):
+            summary = gr.HTML(start_html(), elem_id="iec-summary")
+            with gr.Row(elem_id="iec-cards"):
+                cards = {
+                    name: _lay_out_card(service, method, index) for index, (name, method) in enumerate(methods.items())
+                }
+    kept = gr.State(Kept())
+    streaming = Streaming(service, summary, cards, given.picture.GRADIO_CACHE)
+    _connect_questions(given, streaming, kept)
+    _connect_changes(given, streaming, kept)
+    _connect_sharing(page, given, sharing, streaming, kept)
     names = [texts.example_name(path.stem) for path in example_pictures()]
     page.load(None, js=_NAME_EXAMPLES % json.dumps(names), **_PRIVATE)
-    # The public endpoint has a button of its own, as it answers with JSON and not with HTML.
-    gr.Button(visible=False).click(
-        handlers.predict,
-        [given.picture, given.emotion_model, given.labels, given.method, shown.caption],
-        gr.JSON(visible=False, label="prediction"),
-        api_name="predict",
-        api_description=texts.API_PREDICT,
-        **_MODEL,
-    )
+    page.load(None, js=_FOLLOW_TABS % json.dumps(TABS), **_PRIVATE)
 
 
-def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
-    first = next(iter(methods.values()))
+def _lay_out_inputs(service: Service) -> _Inputs:
     picture = gr.Image(
         label=texts.PICTURE,
         sources=["upload", "clipboard", "webcam"],
         type="filepath",
         image_mode=None,
-        height=260,
+        height=220,
         buttons=[],
         placeholder=texts.PICTURE_PLACEHOLDER,
         elem_id="iec-picture",
@@ -104,84 +139,196 @@ def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
         cache_examples=False,
         api_visibility="private",
     )
-    method = gr.Radio(
-        [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()],
-        value=first.name,
-        label=texts.METHOD,
-        visible=len(methods) > 1,
-        elem_id="iec-method",
-    )
-    emotion_model = gr.Radio(
-        _choices(first), value=first.default.name, label=texts.EMOTION_MODEL, elem_id="iec-emotion-model"
-    )
-    labels = gr.Textbox(
-        value="",
-        label=texts.OWN_LABELS,
-        placeholder=texts.OWN_LABELS_PLACEHOLDER,
-        visible=False,
-        elem_id="iec-labels",
-    )
     button = gr.Button(texts.BUTTON, variant="primary", size="lg", elem_id="iec-button")
-    hint = gr.Markdown(texts.labels_hint(first.default.labels), elem_id="iec-hint")
-    return _Inputs(picture, examples, method, emotion_model, labels, button, hint)
+    choices = lay_out_choices(service.methods, together=True)
+    readers = [texts.method_name(name) for name, method in service.methods.items() if method.own_labels]
+    begun = usual_words(service, choices.method.value, choices.emotion_model.value, "")
+    with gr.Accordion(texts.WORDS, open=False, visible=bool(begun), elem_id="iec-words") as words_editor:
+        words = gr.Textbox(
+            value=begun,
+            label=texts.WORDS_EDITOR,
+            info=texts.WORDS_HINT.format(methods=texts.listed(readers or [""])),
+            lines=4,
+            max_lines=12,
+        )
+        with gr.Row():
+            words_button = gr.Button(texts.WORDS_BUTTON, variant="primary", size="md", min_width=120)
+            words_reset = gr.Button(texts.WORDS_RESET, size="md", min_width=120)
+    return _Inputs(picture, examples, choices, words_editor, words, words_button, words_reset, button)
 
 
-def _lay_out_editor(result: gr.HTML, editor: gr.Column) -> _Output:
-    # One line to begin with, so that Enter asks; it grows with the text.
-    caption = gr.Textbox(
-        value="",
-        label=texts.CAPTION_EDITOR,
-        info=texts.CAPTION_EDITOR_HINT.format(most=LONGEST_CAPTION),
-        lines=1,
-        max_lines=6,
-        elem_id="iec-caption",
+def _lay_out_sharing() -> _Sharing:
+    with gr.Accordion(texts.SHARE, open=False, elem_id="iec-share"):
+        button = gr.Button(texts.SHARE_BUTTON, size="md")
+        link = gr.Textbox(
+            label=texts.SHARE_LINK, visible=False, interactive=False, buttons=["copy"], elem_id="iec-link"
+        )
+    return _Sharing(button, link)
+
+
+def _lay_out_card(service: Service, method: Method, index: int) -> Card:
+    with gr.Column(min_width=240, elem_classes="iec-card", elem_id=f"iec-card-{index}") as column:
+        html = gr.HTML(idle_card(method))
+        if not method.reads_captions:
+            return Card(column, html)
+        # One line to begin with, so that Enter asks; it grows with the text.
+        with gr.Column(visible=False, elem_classes="iec-editor") as editor:
+            caption = gr.Textbox(
+                value="",
+                label=texts.CAPTION_EDITOR,
+                info=texts.CAPTION_EDITOR_HINT.format(most=service.limits.caption),
+                lines=1,
+                max_lines=6,
+            )
+            with gr.Row():
+                predict = gr.Button(texts.CAPTION_BUTTON, variant="primary", size="md", min_width=100)
+                reset = gr.Button(texts.CAPTION_RESET, size="md", min_width=100)
+    return Card(column, html, editor, caption, predict, reset)
+
+
+def _connect_questions(given: _Inputs, streaming: Streaming, kept: gr.State) -> None:
+    """A new picture is asked about at once, and so is one that is there when a choice changes."""
+    service, choices = streaming.service, given.choices
+
+    async def answer(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+    ) -> Streamed:
+        async for updates in streaming.answer(image, method, emotions, labels, words, kept, _session(request)):
+            yield updates
+
+    async def follow(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+    ) -> Streamed:
+        # Nothing to ask about yet; and own labels are still to be written.
+        if not image or (emotions == OWN and not labels.strip()):
+            yield streaming.start(method, _session(request))
+            return
+        async for updates in streaming.answer(image, method, emotions, labels, words, kept, _session(request)):
+            yield updates
+
+    def refill(method: str, emotions: str, labels: str) -> tuple[Any, str]:
+        words = usual_words(service, method, emotions, labels)
+        return gr.update(visible=bool(words)), words
+
+    options: dict[str, Any] = {"inputs": [*given.asked, kept], "outputs": streaming.outputs, **_ASK}
+    editor = [given.words_editor, given.words]
+    for settled in connect_choices(choices, service.methods):
+        settled.then(refill, given.chosen, editor, **QUICK).then(follow, **options)
+    choices.labels.change(refill, given.chosen, editor, **QUICK)
+    picture = given.picture.input(follow, **options)
+    asked = given.button.click(answer, **options)
+    submitted = choices.labels.submit(refill, given.chosen, editor, **QUICK).then(answer, **options)
+    tried = given.examples.load_input_event.then(follow, **options)
+    for event in (picture, asked, submitted, tried):
+        event.then(None, js=_SHOW_RESULT, **_PRIVATE)
+
+
+def _connect_changes(given: _Inputs, streaming: Streaming, kept: gr.State) -> None:
+    """What a visitor changes about a caption or the words is answered in the cards that go by them."""
+    options: dict[str, Any] = {"outputs": streaming.outputs, **_ASK}
+
+    async def change_words(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+    ) -> Streamed:
+        async for updates in streaming.change(image, method, emotions, labels, words, kept, _session(request)):
+            yield updates
+
+    def usual(method: str, emotions: str, labels: str) -> str:
+        return usual_words(streaming.service, method, emotions, labels)
+
+    asked = [*given.asked, kept]
+    given.words_button.click(change_words, asked, **options)
+    given.words_reset.click(usual, given.chosen, [given.words], **QUICK).then(change_words, asked, **options)
+    for name, card in streaming.cards.items():
+        if card.caption is not None:
+            _connect_caption(name, card, asked, streaming, options)
+
+
+def _connect_caption(
+    name: str, card: Card, asked: list[Any], streaming: Streaming, options: Mapping[str, Any]
+) -> None:
+    async def change(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, written: str, request: gr.Request
+    ) -> Streamed:
+        async for updates in streaming.change(
+            image, method, emotions, labels, words, kept, _session(request), name, written
+        ):
+            yield updates
+
+    async def go_back(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+    ) -> Streamed:
+        async for updates in streaming.change(image, method, emotions, labels, words, kept, _session(request), name):
+            yield updates
+
+    for ask in (card.predict.click, card.caption.submit):
+        ask(change, [*asked, card.caption], **options)
+    card.reset.click(go_back, asked, **options)
+
+
+def _connect_sharing(page: gr.Blocks, given: _Inputs, sharing: _Sharing, streaming: Streaming, kept: gr.State) -> None:
+    """A link is made of the settings, and the settings of a link that somebody opens."""
+    service, choices, examples, caption = streaming.service, given.choices, example_pictures(), gr.State("")
+
+    def make(image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept) -> Any:
+        example, note = "", texts.SHARE_SETTINGS
+        if image:
+            with suppress(IecHubError, OSError):
+                example = example_of(uploaded_file(image, streaming.uploads), examples)
+            note = texts.SHARE_EXAMPLE if example else texts.SHARE_OWN
+        words = "" if words == usual_words(service, method, emotions, labels) else words
+        written = next(filter(None, kept.captions.values()), "")
+        settings = Settings(method, emotions, labels if emotions == OWN else "", words, written, example)
+        return gr.update(value=link_query(settings), info=note, visible=True)
+
+    def apply(request: gr.Request) -> tuple[Any, ...]:
+        return _applied(service, str(request.query_params or ""), examples)
+
+    async def answer(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, written: str, request: gr.Request
+    ) -> Streamed:
+        if not image:
+            yield {streaming.summary: gr.skip()}
+            return
+        async for updates in streaming.answer(
+            image, method, emotions, labels, words, kept, _session(request), written
+        ):
+            yield updates
+
+    asked = [*given.asked, kept]
+    made = sharing.button.click(make, asked, [sharing.link], **QUICK)
+    made.then(None, [sharing.link], [sharing.link], js=_WHOLE_LINK, **_PRIVATE)
+    chosen = [choices.method, choices.emotion_model, choices.labels, choices.hint]
+    set_by_link = [streaming.summary, *chosen, given.words_editor, given.words, given.picture, caption]
+    applied = page.load(apply, None, set_by_link, **QUICK)
+    applied.then(answer, [*asked, caption], streaming.outputs, **_ASK)
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def _applied(service: Service, query: str, examples: list[Path]) -> tuple[Any, ...]:
+    """Updates of the summary, the choices, the words, the picture and the caption, after a link was opened."""
+    methods = service.methods
+    try:
+        settings = read_link(query, methods, examples, service.limits)
+    except DataError as error:
+        return error_html(str(error)), *[gr.skip()] * 8
+    if settings is None:
+        return (*[gr.skip()] * 9,)
+    method = settings.method or (ALL if len(methods) > 1 else next(iter(methods)))
+    emotion_model, labels, hint = switched(methods, method, settings.emotions)
+    words = settings.words or usual_words(service, method, emotion_model["value"], settings.labels)
+    picture = next((str(path) for path in examples if path.stem == settings.example), None)
+    return (
+        gr.skip(),
+        method,
+        emotion_model,
+        {**labels, "value": settings.labels},
+        hint,
+        gr.update(visible=bool(words), open=bool(settings.words)),
+        words,
+        picture if picture else gr.skip(),
+        settings.caption,
     )
-    with gr.Row():
-        predict = gr.Button(texts.CAPTION_BUTTON, variant="primary", size="md", min_width=120)
-        reset = gr.Button(texts.CAPTION_RESET, size="md", min_width=120)
-    return _Output(result, editor, caption, predict, reset)
-
-
-def _choices(method: Method) -> list[tuple[str, str]]:
-    choices = [(texts.choice(model), name) for name, model in method.models.items()]
-    return [*choices, (texts.OWN_LABELS_CHOICE, OWN)] if method.own_labels else choices
-
-
-def _connect_choices(given: _Inputs, shown: _Output, methods: Mapping[str, Method]) -> None:
-    """What is offered follows what is chosen, and a result goes when it is no longer that of the choice."""
-
-    def reveal(method: str, emotion_model: str) -> tuple[Any, str]:
-        if emotion_model == OWN:
-            return gr.update(visible=True), texts.OWN_LABELS_HINT
-        return gr.update(visible=False), texts.labels_hint(methods[method].models[emotion_model].labels)
-
-    def switch(name: str, emotion_model: str) -> tuple[Any, ...]:
-        method = methods[name]
-        choices = _choices(method)
-        if emotion_model not in dict(map(reversed, choices)):
-            emotion_model = method.default.name
-        return gr.update(choices=choices, value=emotion_model), *reveal(name, emotion_model), *clear()
-
-    def clear() -> tuple[str, Any]:
-        return empty_html(), gr.update(visible=False)
-
-    offered, answer = [given.emotion_model, given.labels, given.hint], [shown.result, shown.editor]
-    given.method.input(switch, [given.method, given.emotion_model], offered + answer, **_QUICK)
-    given.emotion_model.change(reveal, [given.method, given.emotion_model], [given.labels, given.hint], **_QUICK)
-    given.picture.input(clear, None, answer, **_QUICK)
-
-
-def _connect_predictions(given: _Inputs, shown: _Output, handlers: Handlers) -> None:
-    chosen = [given.picture, given.emotion_model, given.labels, given.method]
-    options = {**_MODEL, **_PRIVATE, "show_progress_on": shown.result}
-    run: dict[str, Any] = {"inputs": chosen, "outputs": [shown.result, shown.editor, shown.caption], **options}
-    rerun: dict[str, Any] = {"inputs": [*chosen, shown.caption], "outputs": [shown.result], **options}
-    for asked in (
-        given.button.click(handlers.show, **run),
-        given.labels.submit(handlers.show, **run),
-        given.examples.load_input_event.then(handlers.show, **run),
-        shown.reset.click(handlers.show, **run),
-        shown.predict.click(handlers.show_caption, **rerun),
-        shown.caption.submit(handlers.show_caption, **rerun),
-    ):
-        asked.then(None, js=_SHOW_RESULT, **_PRIVATE)

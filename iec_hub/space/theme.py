@@ -4,7 +4,8 @@ from pathlib import Path
 
 import gradio as gr
 
-STYLE_SHEETS = [Path(__file__).parent / name for name in ("style.css", "words.css")]
+_NAMES = ("style", "words", "single", "many", "compare", "about")
+STYLE_SHEETS = [Path(__file__).parent / f"{name}.css" for name in _NAMES]
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -23,4 +24,7 @@ def page_theme() -> gr.themes.Base:
         block_title_text_color="*neutral_600",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
+        button_cancel_background_fill="#b91c1c",
+        button_cancel_background_fill_hover="#991b1b",
+        button_cancel_text_color="white",
     )

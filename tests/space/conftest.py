@@ -82,6 +82,15 @@ def reasoning_url(predictor: BrightnessPredictor, reasoning: ReasoningPredictor)
         yield url
 
 
+@pytest.fixture(scope="session")
+def three_methods_url(
+    predictor: BrightnessPredictor, captioning: CaptioningPredictor, reasoning: ReasoningPredictor
+) -> Iterator[str]:
+    """A page for all three methods."""
+    with _launched({"ugrie": predictor, "escnet": captioning, "aciec": reasoning}) as url:
+        yield url
+
+
 def _chromium() -> str:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path and Path(path).exists():

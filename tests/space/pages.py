@@ -1,6 +1,10 @@
-"""Predictions to show, and pages to look into."""
+"""Predictions to show, pages to look into, and coroutines to wait for."""
 
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
+from typing import Any
 
 from iec_hub.prediction import EmotionPrediction, from_distribution
 
@@ -25,3 +29,9 @@ class Collector(HTMLParser):
 
 def prediction(distribution: dict[str, float], **fields: object) -> EmotionPrediction:
     return from_distribution(distribution, **{"emotion_model": "custom", "method": "ugrie", **fields})
+
+
+def completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns; in a thread of its own, as Playwright keeps a loop running in that of the tests."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

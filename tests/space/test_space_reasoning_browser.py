@@ -44,6 +44,7 @@ def result_page(visit_at: Any, reasoning_url: str, notice: Path) -> Any:  # noqa
 
     def open_result(viewport: dict[str, int] = DESKTOP, theme: str = "light") -> Any:
         page = visit_at(reasoning_url, viewport, theme)
+        page.get_by_label("ACIEC", exact=True).check()
         upload(page, notice)
         ask(page, texts.EMBEDDED_TEXT)
         page.locator(".iec-boxed img").wait_for()
@@ -62,7 +63,7 @@ def test_a_visitor_reads_how_the_words_came_about(result_page) -> None:
     assert page.locator(".iec-read li").all_inner_texts()[0].startswith("line 1, ")
     assert page.locator("blockquote mark").all_inner_texts() == ["bright", "picture", "quiet"]
     # Nothing can be changed here, as the method reads no captions.
-    assert page.locator("#iec-editor").count() == 0
+    assert page.locator(".iec-editor").count() == 0
 
 
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -86,6 +87,7 @@ def test_outlines_lie_on_the_text_that_they_are_of(result_page, viewport: dict[s
 
 def test_a_picture_without_text_says_so_and_has_no_outlines(visit_at, reasoning_url: str) -> None:
     page = visit_at(reasoning_url, DESKTOP)
+    page.get_by_label("ACIEC", exact=True).check()
     page.get_by_role("button", name="Example: bed at night").click()
     page.locator("#iec-result", has_text=texts.NO_EMBEDDED_TEXT).wait_for()
     assert page.locator(".iec-boxed").count() == 0

@@ -10,7 +10,7 @@ from pages import NASTY, Collector, prediction
 from PIL import Image
 
 from iec_hub.prediction import CaptionWord, EmotionPrediction, Evidence, Tag
-from iec_hub.space import rendering, texts
+from iec_hub.space import rendering, rendering_evidence, texts
 
 PICTURE = Image.new("RGB", (320, 240), "teal")
 CAPTION = "A dark room."
@@ -76,7 +76,7 @@ def test_a_charged_word_is_a_button_that_shows_its_own_map() -> None:
     assert re.search(r'<span class="iec-word" style="--charge:0.500">room</span>', html)
     assert texts.CHARGED_CHOICE in page.text and texts.WHOLE_DECISION in page.text
     # All of it is within reach of the handler.
-    assert html.count("querySelectorAll('[data-view]')") == 2 and html.startswith('<div class="iec-result">')
+    assert html.count("querySelectorAll('[data-view]')") == 2 and html.startswith('<div class="iec-result ')
 
 
 def test_without_evidence_of_the_whole_the_most_charged_word_is_shown() -> None:
@@ -99,7 +99,7 @@ def test_only_the_most_charged_words_have_maps_and_the_page_stays_small() -> Non
         word_at(caption, f"word{number:02d}", 0.5 + number / 200, generator.random((16, 16))) for number in range(60)
     )
     html, page = result(captioned(caption, words, regions=generator.random((16, 16))))
-    kept = {str(number) for number in range(60 - rendering.MAX_WORD_MAPS, 60)}
+    kept = {str(number) for number in range(60 - rendering_evidence.MAX_WORD_MAPS, 60)}
     assert set(buttons(page)) == set(layers(page)) == kept | {"whole"}
     assert len(charges_shown(page)) == 60 and len(html) < 200_000
 

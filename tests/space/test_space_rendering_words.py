@@ -13,7 +13,7 @@ from iec_hub.space.escaping import plain
 
 PICTURE = Image.new("RGB", (320, 240), "teal")
 BOX = ((32.0, 24.0), (160.0, 24.0), (160.0, 48.0), (32.0, 48.0))
-HEADINGS = (texts.DECIDING, texts.CONCEPTS, texts.REASONING, texts.SENTENCES, texts.EMBEDDED_TEXT)
+HEADINGS = (texts.REASONING, texts.DECIDING, texts.EMBEDDED_TEXT, texts.CONCEPTS, texts.SENTENCES)
 
 
 def reasoned(**fields: Any) -> EmotionPrediction:
@@ -125,16 +125,16 @@ def test_deciding_words_are_listed_by_share_and_marked_wherever_they_stand_whole
     rows = re.findall(r'<li class="iec-weight">.*?>([^<]*)</mark>.*?width:([\d.]+)%.*?iec-part">([^<]*)<', html)
     assert rows == [("dark", "100.0", "40%"), ("lonely house", "25.0", "10%")]
     assert "All other words together: 50%." in page.text
-    # List, concept, first step, last step, sentence (twice), embedded text; "Darkness" is another word.
+    # First step, last step, list, embedded text, concept, sentence (twice); "Darkness" is another word.
     assert marks(html) == [
-        ("dark", 1.0),
-        ("lonely house", 0.25),
-        ("dark", 1.0),
         ("dark", 1.0),
         ("lonely house", 0.25),
         ("dark", 1.0),
         ("lonely house", 0.25),
         ("Dark", 1.0),
+        ("dark", 1.0),
+        ("dark", 1.0),
+        ("lonely house", 0.25),
     ]
 
 

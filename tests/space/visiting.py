@@ -20,13 +20,34 @@ CONTRAST = """(selector) => {
 }"""
 
 
-def upload(page: Any, path: Path) -> None:
+# What the tab for one picture shows when nothing more is to come.
+ANSWERED = "#iec-result .iec-done:not([data-old]), #iec-result .iec-error:not([data-old])"
+
+
+def upload(page: Any, path: Path, answered: bool = True) -> None:
+    """Give the tab for one picture a file, and wait for what it says of it at once."""
+    _mark_old(page)
     page.locator("#iec-picture input[type=file]").set_input_files(path)
     page.locator("#iec-picture img").wait_for()
+    if answered:
+        settle(page)
 
 
 def ask(page: Any, expected: str) -> Any:
+    """Press the button, and wait for a new answer that says something."""
+    _mark_old(page)
     page.locator("#iec-button").click()
+    settle(page)
     result = page.locator("#iec-result", has_text=expected)
     result.wait_for()
     return result
+
+
+def settle(page: Any) -> None:
+    """Wait until all new answers are there."""
+    page.locator(ANSWERED).first.wait_for()
+    page.wait_for_function("!document.querySelector('#iec-result :is(.iec-waiting, .iec-deciding, .iec-working)')")
+
+
+def _mark_old(page: Any) -> None:
+    page.evaluate("document.querySelectorAll('#iec-result .iec-result').forEach((e) => { e.dataset.old = ''; })")

@@ -1,0 +1,289 @@
+"""The tab that compares two pictures, or two models on one picture."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from iec_hub.errors import DataError, IecHubError
+from iec_hub.prediction import EmotionPrediction
+from iec_hub.space import texts
+from iec_hub.space.answering import OWN, split_labels
+from iec_hub.space.choices import QUICK, emotion_model_choices
+from iec_hub.space.differences import Side, comparison_html, empty_comparison_html
+from iec_hub.space.methods import Method
+from iec_hub.space.rendering import error_html
+from iec_hub.space.service import Question, Service
+from iec_hub.space.single import example_pictures
+from iec_hub.space.uploads import uploaded_file
+
+logger = logging.getLogger(__name__)
+
+# Visitors who are answered at once; each waits in the models' own lines.
+_AT_ONCE = 16
+PICTURES, METHODS = "pictures", "methods"
+# Two examples that most viewers feel differently about.
+_CONTRAST = ("gull-over-the-sea", "street-signs-at-dusk")
+
+# Gradio gives the thumbnails no names, and draws a tab when it is opened first.
+_NAME_EXAMPLES = """() => {
+    const names = %s;
+    const name = () => document.querySelectorAll("[id^=iec-pair-examples]").forEach((gallery) =>
+        gallery.querySelectorAll(".gallery-item:not([aria-label])").forEach((button, index) =>
+            button.setAttribute("aria-label", names[index %% names.length])));
+    name();
+    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+}"""
+_CHOOSE_EXAMPLES = """() => %s.forEach((place, side) =>
+    document.querySelectorAll("[id^=iec-pair-examples]")[side].querySelectorAll(".gallery-item")[place].click())"""
+_SWAP = "(what, a, b, first, second) => what === 'methods' ? [a, b, second, first] : [b, a, first, second]"
+_SHOW_RESULT = """() => { const result = document.getElementById("iec-compare-result");
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (window.matchMedia("(max-width: 800px)").matches || result.getBoundingClientRect().top < 0)
+        result.scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    what: gr.Radio
+    pictures: tuple[gr.Image, gr.Image]
+    examples: tuple[Any, Any]
+    second_column: gr.Column
+    methods: tuple[gr.Radio, gr.Radio]
+    emotion_model: gr.Radio
+    labels: gr.Textbox
+    hint: gr.Markdown
+    compare: gr.Button
+    swap: gr.Button
+    example: gr.Button
+
+    @property
+    def asked(self) -> list[Any]:
+        return [self.what, *self.pictures, *self.methods, self.emotion_model, self.labels]
+
+
+def build_comparison(page: gr.Blocks, service: Service) -> None:
+    """Lay out the tab inside the open `page` and connect its events."""
+    with gr.Row(elem_id="iec-compare"):
+        with gr.Column(min_width=320, scale=2):
+            given = _lay_out_inputs(service.methods)
+        with gr.Column(min_width=320, scale=3):
+            result = gr.HTML(empty_comparison_html(), elem_id="iec-compare-result")
+    _connect_choices(given, service.methods)
+    _connect_comparisons(given, result, Comparison(service, given.pictures[0].GRADIO_CACHE))
+    names = [texts.example_name(path.stem) for path in example_pictures()]
+    page.load(None, js=_NAME_EXAMPLES % json.dumps(names), **_PRIVATE)
+
+
+class Comparison:
+    """What the tab's buttons run; their inputs are what components send, unchecked.
+
+    Args:
+        uploads: the folder in which gradio keeps what was uploaded.
+    """
+
+    def __init__(self, service: Service, uploads: str):
+        self.service, self.uploads = service, uploads
+
+    async def show(self, *asked: Any) -> AsyncIterator[str]:
+        """The comparison as HTML, first with the answer that is ready first."""
+        try:
+            async for left, right in self._answers(*asked):
+                yield await asyncio.to_thread(comparison_html, left, right)
+        except IecHubError as error:
+            yield error_html(str(error))
+        except Exception:
+            logger.exception("A comparison failed")
+            yield error_html(texts.UNEXPECTED_ERROR)
+
+    async def show_if_ready(self, *asked: Any) -> AsyncIterator[Any]:
+        """As :meth:`show`, once everything that is needed was chosen."""
+        what, *pictures = asked[:3]
+        if all(pictures if what == PICTURES else pictures[:1]):
+            async for shown in self.show(*asked):
+                yield shown
+        else:
+            yield gr.skip()
+
+    async def _answers(
+        self, what: Any, first: Any, second: Any, method: Any, other: Any, emotion_model: Any, labels: Any
+    ) -> AsyncIterator[tuple[Side, Side]]:
+        if what == METHODS:
+            methods = [self.service.method(name) for name in (method, other)]
+            if methods[0].name == methods[1].name:
+                raise DataError(texts.COMPARE_SAME_METHOD)
+            names, files = [texts.method_name(each.name) for each in methods], [first, first]
+        else:
+            methods, names, files = [self.service.method(method)] * 2, texts.PICTURE_SIDES, [first, second]
+            if not first or not second:
+                raise DataError(texts.COMPARE_TWO_NEEDED)
+        question = _question(methods, emotion_model, labels)
+        sides = [Side(name) for name in names]
+        tasks = [
+            asyncio.create_task(self._answer(index, side, each, file, question))
+            for index, (side, each, file) in enumerate(zip(sides, methods, files, strict=True))
+        ]
+        try:
+            for done in asyncio.as_completed(tasks):
+                index, side = await done
+                sides[index] = side
+                yield sides[0], sides[1]
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _answer(self, index: int, side: Side, method: Method, file: Any, question: Question) -> tuple[int, Side]:
+        """One side with its prediction, or with the sentence that says why there is none."""
+        try:
+            picture = await self.service.open(uploaded_file(file, self.uploads))
+            prediction: EmotionPrediction = await self.service.ask(method.name, picture, question)
+        except IecHubError as error:
+            return index, replace(side, error=str(error))
+        shown: Image.Image = picture.shown
+        return index, replace(side, prediction=prediction, picture=shown)
+
+
+def _question(methods: list[Method], emotion_model: Any, labels: Any) -> Question:
+    if emotion_model == OWN:
+        return Question(labels=tuple(split_labels(labels)))
+    for method in methods:
+        if not isinstance(emotion_model, str) or emotion_model not in method.models:
+            raise DataError(texts.COMPARE_OTHER_EMOTIONS.format(method=texts.method_name(method.name)))
+    return Question(emotion_model=emotion_model)
+
+
+def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
+    several = len(methods) > 1
+    named = [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()]
+    first, second = list(methods.values())[0], list(methods.values())[1 if several else 0]
+    what = gr.Radio(
+        [(texts.COMPARE_PICTURES, PICTURES), (texts.COMPARE_METHODS, METHODS)],
+        value=PICTURES,
+        label=texts.COMPARE_WHAT,
+        visible=several,
+        elem_id="iec-compare-what",
+    )
+    pictures, examples, columns = [], [], []
+    with gr.Row(elem_id="iec-pair"):
+        for title, letter in zip(texts.PICTURE_SIDES, texts.SIDES, strict=True):
+            with gr.Column(min_width=140) as column:
+                pictures.append(_picture(title, letter))
+                examples.append(_examples(pictures[-1], title, letter))
+            columns.append(column)
+    with gr.Row(elem_id="iec-compare-buttons"):
+        swap = gr.Button(texts.COMPARE_SWAP, size="md", min_width=120, elem_id="iec-compare-swap")
+        example = gr.Button(texts.COMPARE_TRY, size="md", min_width=120, elem_id="iec-compare-example")
+    radios = (
+        gr.Radio(named, value=first.name, label=texts.METHOD, visible=several, elem_id="iec-compare-method"),
+        gr.Radio(
+            named, value=second.name, label=texts.COMPARE_SECOND_METHOD, visible=False, elem_id="iec-compare-other"
+        ),
+    )
+    emotion_model = gr.Radio(
+        emotion_model_choices(first),
+        value=first.default.name,
+        label=texts.EMOTION_MODEL,
+        elem_id="iec-compare-emotion-model",
+    )
+    labels = gr.Textbox(
+        value="",
+        label=texts.OWN_LABELS,
+        placeholder=texts.OWN_LABELS_PLACEHOLDER,
+        visible=False,
+        elem_id="iec-compare-labels",
+    )
+    hint = gr.Markdown(texts.labels_hint(first.default.labels), elem_id="iec-compare-hint")
+    compare = gr.Button(texts.COMPARE_BUTTON, variant="primary", size="lg", elem_id="iec-compare-button")
+    return _Inputs(
+        what, tuple(pictures), tuple(examples), columns[1], radios, emotion_model, labels, hint, compare, swap, example
+    )
+
+
+def _picture(title: str, letter: str) -> gr.Image:
+    return gr.Image(
+        label=title,
+        sources=["upload", "clipboard"],
+        type="filepath",
+        image_mode=None,
+        height=180,
+        buttons=[],
+        placeholder=texts.COMPARE_PLACEHOLDER,
+        elem_id=f"iec-picture-{letter.lower()}",
+    )
+
+
+def _examples(picture: gr.Image, title: str, letter: str) -> Any:
+    return gr.Examples(
+        [[str(path)] for path in example_pictures()],
+        inputs=[picture],
+        label=texts.COMPARE_EXAMPLES.format(side=title),
+        elem_id=f"iec-pair-examples-{letter.lower()}",
+        cache_examples=False,
+        api_visibility="private",
+    )
+
+
+def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> None:
+    """What is offered follows what is chosen: for two methods only what both can be asked for."""
+
+    def offer(what: str, first: str, second: str, emotion_model: str) -> tuple[Any, ...]:
+        chosen = [methods[first], methods[second]] if what == METHODS else [methods[first]]
+        offered = [choice for choice in emotion_model_choices(chosen[0])]
+        for method in chosen[1:]:
+            values = [value for _, value in emotion_model_choices(method)]
+            offered = [choice for choice in offered if choice[1] in values]
+        values = [value for _, value in offered]
+        if emotion_model not in values:
+            default = chosen[0].default.name
+            emotion_model = default if default in values else next(iter(values), None)
+        two = what == METHODS
+        return (
+            gr.update(choices=offered, value=emotion_model),
+            *reveal(first, emotion_model),
+            gr.update(label=texts.COMPARE_FIRST_METHOD if two else texts.METHOD),
+            gr.update(visible=two),
+            gr.update(visible=not two),
+            gr.update(label=texts.COMPARE_ONE_PICTURE if two else texts.PICTURE_SIDES[0]),
+        )
+
+    def reveal(first: str, emotion_model: str | None) -> tuple[Any, str]:
+        if emotion_model == OWN:
+            return gr.update(visible=True), texts.OWN_LABELS_HINT
+        model = methods[first].models.get(emotion_model)
+        return gr.update(visible=False), texts.labels_hint(model.labels) if model is not None else ""
+
+    changed = [given.emotion_model, given.labels, given.hint, *given.methods, given.second_column, given.pictures[0]]
+    for component in (given.what, *given.methods):
+        component.input(offer, [given.what, *given.methods, given.emotion_model], changed, **QUICK)
+    given.emotion_model.change(reveal, [given.methods[0], given.emotion_model], [given.labels, given.hint], **QUICK)
+
+
+def _connect_comparisons(given: _Inputs, result: gr.HTML, comparison: Comparison) -> None:
+    run: dict[str, Any] = {
+        "inputs": given.asked,
+        "outputs": [result],
+        "preprocess": False,
+        "show_progress_on": result,
+        "trigger_mode": "always_last",
+        "concurrency_limit": _AT_ONCE,
+        "concurrency_id": "compare",
+        **_PRIVATE,
+    }
+    given.compare.click(comparison.show, **run).then(None, js=_SHOW_RESULT, **_PRIVATE)
+    given.labels.submit(comparison.show, **run).then(None, js=_SHOW_RESULT, **_PRIVATE)
+    swapped = [given.what, *given.pictures, *given.methods]
+    given.swap.click(None, swapped, swapped[1:], js=_SWAP, **_PRIVATE).then(comparison.show_if_ready, **run)
+    for examples in given.examples:
+        examples.load_input_event.then(comparison.show_if_ready, **run)
+    for picture in given.pictures:
+        picture.upload(comparison.show_if_ready, **run)
+        picture.clear(lambda: empty_comparison_html(), None, [result], **QUICK)
+    # Nothing on the server: it chooses the two thumbnails as a visitor would.
+    stems = [path.stem for path in example_pictures()]
+    given.example.click(None, js=_CHOOSE_EXAMPLES % json.dumps([stems.index(stem) for stem in _CONTRAST]), **_PRIVATE)

@@ -1,0 +1,280 @@
+"""What the buttons of the tab for one picture run: answers stream into the methods' cards as they come."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from iec_hub.emotions import EmotionModel
+from iec_hub.errors import DataError, IecHubError
+from iec_hub.prediction import EmotionPrediction, Progress
+from iec_hub.space import texts
+from iec_hub.space.agreement import agreement_html
+from iec_hub.space.answering import OWN, read_caption, split_labels
+from iec_hub.space.choices import chosen_methods
+from iec_hub.space.escaping import safe_html
+from iec_hub.space.handlers import Answered, Asked, Asking, Failed, questions
+from iec_hub.space.label_words import words_text
+from iec_hub.space.method_cards import CARD_SIDE, answer_card, failed_card, idle_card, unable_card, waiting_card
+from iec_hub.space.rendering import PICTURE_SIDE, error_html
+from iec_hub.space.service import Picture, Service
+from iec_hub.space.uploads import uploaded_file
+
+Updates = dict[Any, Any]
+
+
+@dataclass
+class Kept:
+    """What is kept of a visitor's last question while the page is open, and of nothing uploaded.
+
+    Attributes:
+        answers: by method, without evidence and without text that stood in the picture.
+        captions: by method, those that the visitor wrote.
+        turn: counts the questions about pictures, so that one that came late does not undo a later one.
+    """
+
+    answers: dict[str, EmotionPrediction] = field(default_factory=dict)
+    captions: dict[str, str] = field(default_factory=dict)
+    turn: int = 0
+
+    def begin(self) -> int:
+        """Forget the last answers; the number of the new question."""
+        self.answers.clear()
+        self.captions.clear()
+        self.turn += 1
+        return self.turn
+
+
+@dataclass(frozen=True)
+class Card:
+    """The components of one method's card; `caption` and its buttons are None where it reads no captions."""
+
+    column: gr.Column
+    html: gr.HTML
+    editor: gr.Column | None = None
+    caption: gr.Textbox | None = None
+    predict: gr.Button | None = None
+    reset: gr.Button | None = None
+
+
+def summary_html(title: str, more: str = "", css_class: str = "") -> str:
+    """One sentence above the cards, and what else is to be said."""
+    more = f"<p>{escape(more)}</p>" if more else ""
+    return (
+        f'<div class="iec-summary {css_class}"><div class="iec-agree">'
+        f'<h2 class="iec-agreement" role="status">{safe_html(title)}</h2>{more}</div></div>'
+    )
+
+
+def start_html() -> str:
+    """What stands above the cards before there is a picture."""
+    return summary_html(texts.START_TITLE, texts.START)
+
+
+class Streaming:
+    """Answers for the visitors of a page, as updates of its components.
+
+    Args:
+        uploads: the folder in which gradio keeps what was uploaded.
+    """
+
+    def __init__(self, service: Service, summary: gr.HTML, cards: Mapping[str, Card], uploads: str):
+        self.service, self.summary, self.cards, self.uploads = service, summary, cards, uploads
+        self._asking = Asking(service)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """Every component that an answer may change."""
+        parts = [self.summary]
+        for card in self.cards.values():
+            parts += [part for part in (card.column, card.html, card.editor, card.caption) if part is not None]
+        return parts
+
+    def start(self, method: str, session: str) -> Updates:
+        """The cards as they are before there is a picture."""
+        self._asking.stop(session)
+        return {self.summary: start_html(), **self._idle(method)}
+
+    async def answer(
+        self,
+        image: Any,
+        method: str,
+        emotion_model: str,
+        labels: str,
+        words: str,
+        kept: Kept,
+        session: str,
+        caption: str = "",
+    ) -> AsyncIterator[Updates]:
+        """Ask every chosen method, and show each answer as soon as it is there.
+
+        Args:
+            kept: what further answers about the same picture are compared with; changed here.
+            caption: the visitor's, for the methods that read one; empty for their own.
+        """
+        self._asking.stop(session)
+        turn = kept.begin()
+        try:
+            asked = questions(self.service, method, emotion_model, labels, words, caption)
+            picture = await self.service.open(uploaded_file(image, self.uploads))
+        except IecHubError as error:
+            yield {self.summary: error_html(str(error)), **self._idle(method)}
+            return
+        if turn != kept.turn:
+            yield {self.summary: gr.skip()}
+            return
+        yield {self.summary: self._at_work(method), **self._waiting(method, asked, picture)}
+        async for updates in self._stream(picture, method, asked, kept, session):
+            yield updates
+        yield {self.summary: self._summary(method, kept) if turn == kept.turn else gr.skip()}
+
+    async def change(
+        self,
+        image: Any,
+        method: str,
+        emotion_model: str,
+        labels: str,
+        words: str,
+        kept: Kept,
+        session: str,
+        name: str = "",
+        caption: str | None = None,
+    ) -> AsyncIterator[Updates]:
+        """Ask anew after a visitor changed a caption, or the words for the emotions; the other cards stay.
+
+        Args:
+            name: the method whose caption was changed; empty for the words.
+            caption: None for the method's own.
+        """
+        changed = {name} if name else {each.name for each in self.service.methods.values() if each.own_labels}
+        try:
+            if caption is not None and not read_caption(caption, self.service.limits.caption):
+                raise DataError(texts.CAPTION_EMPTY)
+            every = questions(self.service, method, emotion_model, labels, words, caption or "")
+            asked = {each: question for each, question in every.items() if each in changed}
+            picture = await self.service.open(uploaded_file(image, self.uploads))
+        except IecHubError as error:
+            if name:
+                yield {self.cards[name].html: failed_card(self.service.methods[name], str(error))}
+            else:
+                yield {self.summary: error_html(str(error))}
+            return
+        keep_editor = caption is not None
+        if not asked:
+            yield {self.summary: gr.skip()}
+            return
+        yield {self.cards[each].html: self._card_at_work(each, asked[each], picture, method) for each in asked}
+        async for updates in self._stream(picture, method, asked, kept, session, keep_editor):
+            yield updates
+        yield {self.summary: self._summary(method, kept)}
+
+    async def _stream(
+        self,
+        picture: Picture,
+        method: str,
+        asked: Mapping[str, Asked],
+        kept: Kept,
+        session: str,
+        keep_editor: bool = False,
+    ) -> AsyncIterator[Updates]:
+        async for name, news in self._asking.answers(session, picture, asked):
+            # Encoding pictures takes a while, and the event loop serves every visitor.
+            html = await asyncio.to_thread(self._drawn, name, news, asked[name], picture, method)
+            updates: Updates = {self.cards[name].html: html}
+            if isinstance(news, Answered):
+                kept.answers[name] = replace(news.prediction, evidence=None, embedded_text=None)
+                kept.captions[name] = asked[name].question.caption
+                updates |= {} if keep_editor else self._editor(name, news.prediction)
+            elif isinstance(news, Failed):
+                kept.answers.pop(name, None)
+            yield updates
+
+    def _drawn(
+        self, name: str, news: Progress | Answered | Failed, asked: Asked, picture: Picture, method: str
+    ) -> str:
+        each, several = self.service.methods[name], self._several(method)
+        size = picture.image.size
+        side = CARD_SIDE if several else PICTURE_SIDE
+        if isinstance(news, Failed):
+            return failed_card(each, news.sentence)
+        if isinstance(news, Progress) and news.prediction is None:
+            return waiting_card(each, asked.labels, picture.shown, size, news, several)
+        prediction = news.prediction
+        stage = news.stage if isinstance(news, Progress) else ""
+        return answer_card(
+            each,
+            prediction,
+            picture.shown,
+            size=size,
+            before=news.before if isinstance(news, Answered) else None,
+            own_words=asked.own_words,
+            stage=texts.STAGES.get(stage, texts.THINKING) if stage else "",
+            folded=several,
+            side=side,
+        )
+
+    def _idle(self, method: str) -> Updates:
+        updates: Updates = {}
+        chosen = {each.name for each in chosen_methods(self.service.methods, method)}
+        for name, card in self.cards.items():
+            updates[card.column] = gr.update(visible=name in chosen)
+            updates[card.html] = idle_card(self.service.methods[name])
+            if card.editor is not None:
+                updates[card.editor] = gr.update(visible=False)
+        return updates
+
+    def _waiting(self, method: str, asked: Mapping[str, Asked], picture: Picture) -> Updates:
+        updates = self._idle(method)
+        for each in chosen_methods(self.service.methods, method):
+            card = self.cards[each.name]
+            if each.name not in asked:
+                updates[card.html] = unable_card(each)
+                continue
+            updates[card.html] = self._card_at_work(each.name, asked[each.name], picture, method)
+            # The box to change the caption stays where it is, as it is needed again in a moment.
+            if card.editor is not None:
+                del updates[card.editor]
+        return updates
+
+    def _card_at_work(self, name: str, asked: Asked, picture: Picture, method: str) -> str:
+        several = self._several(method)
+        return waiting_card(self.service.methods[name], asked.labels, size=picture.image.size, folded=several)
+
+    def _editor(self, name: str, prediction: EmotionPrediction) -> Updates:
+        card = self.cards[name]
+        if card.editor is None or card.caption is None or not prediction.captions:
+            return {}
+        return {card.editor: gr.update(visible=True), card.caption: prediction.captions[0]}
+
+    def _several(self, method: str) -> bool:
+        return len(chosen_methods(self.service.methods, method)) > 1
+
+    def _at_work(self, method: str) -> str:
+        return summary_html(texts.ANSWERING, texts.ANSWERING_SEVERAL, "iec-working") if self._several(method) else ""
+
+    def _summary(self, method: str, kept: Kept) -> str:
+        """Nothing for one method: its card says it all."""
+        if not self._several(method) or not kept.answers:
+            return ""
+        order = [name for name in self.service.methods if name in kept.answers]
+        answers = {texts.method_name(name): kept.answers[name] for name in order}
+        if len(answers) == 1:
+            return summary_html(texts.ONLY_ONE.format(method=next(iter(answers))))
+        return agreement_html(answers)
+
+
+def usual_words(service: Service, method: str, emotion_model: str, labels: str) -> str:
+    """The words for the chosen emotions as a text; empty where no chosen method reads them, or there are no labels."""
+    chosen = [each for each in chosen_methods(service.methods, method) if each.own_labels]
+    if not chosen:
+        return ""
+    if emotion_model != OWN:
+        model = chosen[0].models.get(emotion_model)
+        return "" if model is None else words_text(model)
+    try:
+        return words_text(EmotionModel.from_labels(split_labels(labels[: service.limits.labels])))
+    except IecHubError:
+        return ""

@@ -1,0 +1,73 @@
+"""What the Space's process settles before the first visitor comes."""
+
+import gc
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from brightness_predictor import BrightnessPredictor
+
+from iec_hub import _registration
+from iec_hub.space.limits import Limits, available_cores
+from iec_hub.space.starting import keep_memory, nothing_to_collect, share_cores, warm_up
+
+
+def test_no_garbage_is_looked_for_meanwhile_and_again_afterwards() -> None:
+    with pytest.raises(ValueError, match="interrupted"), nothing_to_collect():
+        assert not gc.isenabled()
+        raise ValueError("interrupted")
+    assert gc.isenabled()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the cores are not divided")
+def test_the_threads_that_judge_share_the_cores() -> None:
+    before = torch.get_num_threads()
+    try:
+        share_cores(Limits(workers=available_cores()))
+        assert torch.get_num_threads() == 1
+        share_cores(Limits(workers=1))
+        assert torch.get_num_threads() == available_cores()
+    finally:
+        torch.set_num_threads(before)
+    assert 1 <= Limits().threads <= available_cores()
+
+
+def test_a_process_that_keeps_its_memory_still_computes() -> None:
+    keep_memory(Limits())
+    assert torch.ones(4_000_000).sum() == 4_000_000
+
+
+def test_warming_up_asks_each_predictor_and_outlives_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(BrightnessPredictor):
+        name = "failing"
+
+        def predict(self, *given: object, **asked: object) -> list:
+            raise RuntimeError
+
+    good = BrightnessPredictor()
+    # The stand-in needs the name of an emotion model, which the real one does not.
+    asked = []
+    good.predict = lambda images, **given: asked.append((len(images), given))  # type: ignore[method-assign]
+    try:
+        warm_up([Failing(), good]).join(10)
+    finally:
+        gc.unfreeze()
+    assert asked == [(1, {"evidence": True})] and "failing failed on an example" in caplog.text
+
+
+def test_a_module_is_changed_right_after_its_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_registration, "_HOOKS", dict(_registration._HOOKS))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    _registration.install()
+
+    def mark(module: ModuleType) -> None:
+        module.marked = module.rgb_to_hsv(0, 0, 0)
+
+    _registration.after_import("colorsys", mark)
+    import colorsys
+
+    assert colorsys.marked == (0.0, 0.0, 0)
+    del colorsys.marked
+    _registration.after_import("colorsys", mark)  # it is there: at once
+    assert colorsys.marked == (0.0, 0.0, 0)

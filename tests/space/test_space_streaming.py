@@ -1,0 +1,156 @@
+"""Answers as they come: partial ones first, each method on its own, and only those to the latest question."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pages import completed, prediction
+from PIL import Image
+
+from iec_hub.errors import DataError
+from iec_hub.prediction import EmotionPrediction, Progress, ReasoningStep
+from iec_hub.space import texts
+from iec_hub.space.answering import ALL, OWN
+from iec_hub.space.handlers import Answered, Asked, Asking, Failed, questions
+from iec_hub.space.method_cards import answer_card, idle_card, unable_card, waiting_card
+from iec_hub.space.methods import page_methods
+from iec_hub.space.service import Picture, Question, Service
+
+PICTURE = Picture(Image.new("RGB", (30, 20)), Image.new("RGB", (30, 20)))
+AWE, FEAR = prediction({"awe": 0.7, "fear": 0.3}), prediction({"awe": 0.2, "fear": 0.8})
+
+
+class Slow(Service):
+    """Answers when it is told to, and reports a step of reasoning before."""
+
+    def __init__(self, methods: Any):
+        super().__init__(methods)
+        self.let_go = {name: asyncio.Event() for name in methods}
+        self.cancelled: list[str] = []
+
+    async def ask(
+        self, method: str, picture: Picture, question: Question, progress: Callable[[Progress], None] | None = None
+    ) -> EmotionPrediction:
+        if progress is not None:
+            progress(Progress("described", {"reasoning": (ReasoningStep("scene", "a room", "calm"),)}))
+        try:
+            await self.let_go[method].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(method)
+            raise
+        if question.caption == "bad":
+            raise DataError("This caption is bad; write another.")
+        if question.caption == "broken":
+            raise RuntimeError("secret detail")
+        return FEAR if question.caption else AWE
+
+
+@pytest.fixture
+def service(predictor, captioning) -> Slow:
+    return Slow(page_methods({"ugrie": predictor, "escnet": captioning}))
+
+
+def asked(caption: str = "") -> Asked:
+    return Asked(
+        Question("mikels8", caption=caption), ("awe", "fear"), before=Question("mikels8") if caption else None
+    )
+
+
+def test_whoever_is_ready_first_is_shown_first(service: Slow) -> None:
+    async def visit() -> list[tuple[str, str]]:
+        seen = []
+        async for name, news in Asking(service).answers("visitor", PICTURE, {"ugrie": asked(), "escnet": asked()}):
+            seen.append((name, type(news).__name__))
+            if len(seen) == 2:
+                service.let_go["escnet"].set()
+            if (name, type(news)) == ("escnet", Answered):
+                service.let_go["ugrie"].set()
+        return seen
+
+    assert completed(visit()) == [
+        ("ugrie", "Progress"),
+        ("escnet", "Progress"),
+        ("escnet", "Answered"),
+        ("ugrie", "Answered"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("dark", Answered(FEAR, AWE)),
+        ("bad", Failed("This caption is bad; write another.")),
+        ("broken", Failed(texts.UNEXPECTED_ERROR)),
+    ],
+)
+def test_a_caption_is_answered_next_to_the_models_own_and_failures_are_sentences(
+    service: Slow, caption: str, expected: Any
+) -> None:
+    async def visit() -> Any:
+        service.let_go["escnet"].set()
+        return [news async for _, news in Asking(service).answers("visitor", PICTURE, {"escnet": asked(caption)})][-1]
+
+    assert completed(visit()) == expected
+
+
+def test_a_new_question_takes_the_former_one_back_but_nobody_elses(service: Slow) -> None:
+    async def visit() -> list[list[Any]]:
+        asking = Asking(service)
+
+        async def ask(session: str, caption: str = "") -> list[Any]:
+            news = [each async for _, each in asking.answers(session, PICTURE, {"ugrie": asked(caption)})]
+            return [each for each in news if not isinstance(each, Progress)]
+
+        first, other = asyncio.create_task(ask("a")), asyncio.create_task(ask("b"))
+        await asyncio.sleep(0.01)
+        second = asyncio.create_task(ask("a"))
+        await asyncio.sleep(0.01)
+        service.let_go["ugrie"].set()
+        return await asyncio.gather(first, second, other)
+
+    assert completed(visit()) == [[], [Answered(AWE)], [Answered(AWE)]] and service.cancelled == ["ugrie"]
+
+
+def test_whoever_leaves_takes_the_question_along(service: Slow) -> None:
+    async def visit() -> None:
+        answers = Asking(service).answers("visitor", PICTURE, {"ugrie": asked(), "escnet": asked()})
+        await anext(answers)
+        await asyncio.sleep(0.01)
+        await answers.aclose()
+        await asyncio.sleep(0.01)
+
+    completed(visit())
+    assert sorted(service.cancelled) == ["escnet", "ugrie"]
+
+
+def test_each_method_is_asked_what_it_can_tell(service: Slow) -> None:
+    both = questions(service, ALL, "mikels8", "")
+    assert list(both) == ["ugrie", "escnet"] and both["ugrie"].question == Question("mikels8")
+    assert list(questions(service, ALL, "ekman7", "")) == ["ugrie"]
+    own = questions(service, ALL, OWN, "dim, bright")
+    assert list(own) == ["ugrie"] and own["ugrie"].question.labels == own["ugrie"].labels == ("dim", "bright")
+    # Captions are for those that read them, words for those that take any; the others are asked as ever.
+    changed = questions(service, ALL, "mikels8", "", "fear: dread", " A dark\nroom ")
+    assert changed["escnet"].question.caption == "A dark room" and changed["escnet"].before is not None
+    assert changed["ugrie"].question.emotion_model.phrases[6] == "dread" and changed["ugrie"].own_words
+    assert changed["ugrie"].before == Question("mikels8", evidence=False) and not changed["escnet"].own_words
+    for labels, words in (("dim", ""), ("x" * 5000, ""), ("dim, bright", "no colon")):
+        with pytest.raises(DataError):
+            questions(service, ALL, OWN, labels, words)
+
+
+def test_cards_keep_their_places_from_the_first_moment_to_the_last(service: Slow) -> None:
+    method = service.methods["ugrie"]
+    waiting = waiting_card(method, AWE.labels, size=(30, 20))
+    done = answer_card(method, AWE, PICTURE.shown, folded=True)
+    for part in ('class="iec-head"', 'class="iec-answer"', 'class="iec-call'):
+        assert part in waiting and part in done
+    assert waiting.count('class="iec-bar ') == done.count('class="iec-bar ') == 2
+    assert "aspect-ratio:30/20" in waiting and "%</span>" not in waiting
+    step = Progress("described", {"reasoning": (ReasoningStep("scene", "<b>a room</b>", "calm"),), "concepts": ()})
+    partial = waiting_card(method, AWE.labels, PICTURE.shown, (30, 20), step)
+    assert "&lt;b&gt;a room&lt;/b&gt;" in partial and texts.STAGES["described"] in partial
+    assert texts.NO_CONCEPTS in partial and texts.EMBEDDED_TEXT not in partial
+    assert texts.METHOD_IDEAS["ugrie"] in idle_card(method)
+    assert "Mikels&#x27; emotions" in unable_card(service.methods["escnet"])
