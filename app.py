@@ -12,13 +12,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from iec_hub.space.gpu import borrows_gpu  # noqa: E402  before torch, which a lender of GPUs patches
 from iec_hub.space.offering import load_offer, offered_predictors  # noqa: E402
-from iec_hub.space.starting import keep_memory, nothing_to_collect, share_cores, warm_up, write_no_stubs  # noqa: E402
+from iec_hub.space.starting import (  # noqa: E402
+    keep_memory,
+    mistakes_as_sentences,
+    nothing_to_collect,
+    share_cores,
+    warm_up,
+    write_no_stubs,
+)
 
-offer = load_offer(Path(__file__).with_name("space.yaml"))
-keep_memory(offer.limits)
+with mistakes_as_sentences():
+    offer = load_offer(Path(__file__).with_name("space.yaml"))
+keep_memory()
 write_no_stubs()
 
-with nothing_to_collect(), ThreadPoolExecutor(1) as loader:
+with mistakes_as_sentences(), nothing_to_collect(), ThreadPoolExecutor(1) as loader:
     share_cores(offer.limits)
     # Not in the thread, which would import at the same time what gradio imports.
     import iec_hub.predictor  # noqa: F401

@@ -130,7 +130,7 @@ def _check_bytes(count: int, max_bytes: int, name: str) -> None:
     if count == 0:
         raise ImageError(f"{name} is empty (0 bytes); copy or download it again.")
     if count > max_bytes:
-        raise ImageError(f"{name} is larger than {max_bytes / 2**20:.3g} MiB; save it smaller.")
+        raise ImageError(f"{name} is larger than {max_bytes / 1e6:.3g} MB; save it smaller.")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, name: str) -> None:

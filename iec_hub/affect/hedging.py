@@ -74,6 +74,7 @@ class LabelHierarchy:
         sizes = self.members.sum(axis=0)
         self.within = (shared == sizes[:, None]) & (sizes[:, None] < sizes[None, :])
         self._overlap = shared > 0
+        self._sizes = sizes
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], source: str = "classifier") -> LabelHierarchy:
@@ -122,18 +123,14 @@ class LabelHierarchy:
             raise DataError(f"The least probability of a name is {minimum:g}; give a number above 0 and at most 1.")
         nodes = self.node_probabilities(probabilities)
         # Sums of rounded numbers: 0.1 + 0.2 reaches 0.3 and a child's sum is no more certain than its parent's.
-        reached = nodes >= minimum - 1e-9
-        has_more_specific = (reached.astype(np.float32) @ self.within.astype(np.float32)) > 0
-        return [
-            self._name(row, np.flatnonzero(chosen), most)
-            for row, chosen in zip(nodes, reached & ~has_more_specific, strict=True)
-        ]
+        return [self._name(row, np.flatnonzero(row >= minimum - 1e-9), most) for row in nodes]
 
-    def _name(self, row: np.ndarray, candidates: np.ndarray, most: int) -> tuple[Tag, ...]:
+    def _name(self, row: np.ndarray, reached: np.ndarray, most: int) -> tuple[Tag, ...]:
+        """The names of one picture from the nodes that are certain enough, which are few."""
+        has_more_specific = self.within[np.ix_(reached, reached)].any(axis=0)
         kept: list[int] = []
         # Equally probable names: the one of fewer classes first.
-        sizes = self.members.sum(axis=0)
-        for node in sorted(candidates, key=lambda node: (-round(row[node], 9), sizes[node])):
+        for node in sorted(reached[~has_more_specific], key=lambda node: (-round(row[node], 9), self._sizes[node])):
             if len(kept) < most and not self._overlap[node, kept].any():
                 kept.append(node)
         return tuple(Tag(self.attributes[n], self.names[n], float(row[n]), self.source) for n in kept)
@@ -144,8 +141,12 @@ def _imagenet_content() -> Mapping[str, Any]:
     return json.loads((files("iec_hub.affect") / "imagenet_objects.json").read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=4)
 def imagenet_hierarchy(source: str = "classifier") -> LabelHierarchy:
-    """Everyday words over ImageNet's 1,000 classes (in the order of their WordNet identifiers), objects and scenes."""
+    """Everyday words over ImageNet's 1,000 classes (in the order of their WordNet identifiers), objects and scenes.
+
+    Whoever names the same source shares one.
+    """
     return LabelHierarchy.from_json(_imagenet_content(), source)
 
 

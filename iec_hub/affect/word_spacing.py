@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -60,6 +61,7 @@ _CONTRACTIONS = frozenset(
 _CONTRACTION_NUMBER = 2e7
 # What the corpus wrote in two words.
 _WHOLE = frozenset(("cannot", "alot"))
+_LOADING = threading.Lock()
 
 
 def restore_spaces(text: str, blanks: Sequence[float] | None = None) -> str:
@@ -170,9 +172,15 @@ def _is_camel_case(word: str) -> bool:
     return bool(inner) and not word.isupper()
 
 
-@cache
 def _frequencies() -> tuple[Mapping[str, float], Mapping[str, float]]:
     """Words and pairs of words with their number of occurrences; both empty where the package is missing."""
+    # The cache alone would let every thread that comes meanwhile load half a million rows of its own.
+    with _LOADING:
+        return _loaded_frequencies()
+
+
+@cache
+def _loaded_frequencies() -> tuple[Mapping[str, float], Mapping[str, float]]:
     try:
         import wordsegment
     except ImportError:

@@ -89,13 +89,14 @@ def load_offer(beside: str | Path | None = None) -> Offer:
 
 
 def offered_predictors(offer: Offer) -> dict[str, "EmotionPredictor"]:
-    """The offer's predictors by the names that clients call them.
+    """The offer's predictors by the names that clients call them, made to answer and not to learn.
 
     What cannot be loaded is logged and left out, so that one model that is gone does not take the others along.
 
     Raises:
         CheckpointError: if none can be loaded.
     """
+    from iec_hub.models.folding import prepare_to_serve
     from iec_hub.predictor import EmotionPredictor
 
     loaded = []
@@ -107,6 +108,7 @@ def offered_predictors(offer: Offer) -> dict[str, "EmotionPredictor"]:
             logger.error("%s is not offered: %s", each.model, error)
     if not loaded:
         raise CheckpointError("None of the configured models can be loaded; the log says why for each.")
+    prepare_to_serve(predictor.model for _, predictor in loaded)
     of_method = Counter(predictor.method for each, predictor in loaded if each.name is None)
     predictors: dict[str, EmotionPredictor] = {}
     for each, predictor in loaded:

@@ -1,5 +1,8 @@
 """Which models a page offers: a file or the environment of whoever runs it, one sentence for each mistake."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +99,11 @@ def test_several_models_of_a_method_have_names_of_their_own_and_one_that_is_gone
     assert list(named) == ["ugrie-mini", "Mine", "ugrie-mini (main)"]
     with pytest.raises(CheckpointError, match="None of the configured models"):
         offered_predictors(Offer(models[2:]))
+
+
+def test_a_mistake_in_the_configuration_ends_the_server_with_its_sentence() -> None:
+    environment = {**os.environ, "IEC_HUB_SPACE_CONFIG": "missing.yaml"}
+    command = [sys.executable, str(Path(__file__).parents[2] / "app.py")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.strip() == ("missing.yaml cannot be read (FileNotFoundError); correct IEC_HUB_SPACE_CONFIG.")

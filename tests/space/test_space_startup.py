@@ -9,6 +9,7 @@ import torch
 from brightness_predictor import BrightnessPredictor
 
 from iec_hub import _registration
+from iec_hub.affect.embedded_text import default_text_reader
 from iec_hub.space.limits import Limits, available_cores
 from iec_hub.space.starting import keep_memory, nothing_to_collect, share_cores, warm_up
 
@@ -22,19 +23,21 @@ def test_no_garbage_is_looked_for_meanwhile_and_again_afterwards() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the cores are not divided")
 def test_the_threads_that_judge_share_the_cores() -> None:
-    before = torch.get_num_threads()
+    before, reader = torch.get_num_threads(), default_text_reader()
+    readers = reader.threads
     try:
         share_cores(Limits(workers=available_cores()))
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == reader.threads == 1
         share_cores(Limits(workers=1))
-        assert torch.get_num_threads() == available_cores()
+        assert torch.get_num_threads() == reader.threads == available_cores()
     finally:
         torch.set_num_threads(before)
+        reader.threads = readers
     assert 1 <= Limits().threads <= available_cores()
 
 
 def test_a_process_that_keeps_its_memory_still_computes() -> None:
-    keep_memory(Limits())
+    keep_memory()
     assert torch.ones(4_000_000).sum() == 4_000_000
 
 
