@@ -181,7 +181,8 @@ def test_every_picture_in_git_has_its_attribution(in_git: list[str]) -> None:
     pictures = [Path(name) for name in in_git if name.lower().endswith(PICTURES)]
     # Drawn from a checkpoint's own metrics.json.
     pictures = [picture for picture in pictures if not picture.match("iec_hub/checkpoints/*/pictures/*.png")]
-    ours = {Path("docs/page.png")}  # a photograph of our own page, which shows the examples
+    # Photographs of our own page, which shows the examples.
+    ours = {Path("docs") / name for name in ("page.png", "page-many.png", "page-compare.png")}
     for picture in pictures:
         if picture not in ours:
             folder = picture.parent.as_posix()

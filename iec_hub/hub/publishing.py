@@ -117,14 +117,15 @@ def publish_space(
     The lists of models in its card's front matter are those that its `space.yaml` offers, whatever stood there.
 
     Args:
-        clone: of this project's repository; left out, the one that the package is imported from.
+        clone: of this project's repository; left out, the one that the package is imported from, or for a package
+            that is installed elsewhere, the current folder.
         hardware: such as "t4-small" or "zero-a10g"; left out, as it is, or the free processor for a new Space.
         repo_id, private, token, message: as in :func:`publish_run`.
 
     Raises:
         HubError: with one sentence, if this is no clone or the Hub does not take it.
     """
-    clone = Path(clone) if clone else Path(iec_hub.__file__).parents[1]
+    clone = Path(clone) if clone else _current_clone()
     contents = space_contents(clone)
     with TemporaryDirectory() as folder:
         card = Path(folder) / CARD
@@ -181,6 +182,11 @@ def push_after_training(arguments: Any, folder: str | os.PathLike[str]) -> Publi
         ) from error
     logger.info("Pushed to %s", done.commit_url)
     return done
+
+
+def _current_clone() -> Path:
+    imported = Path(iec_hub.__file__).parents[1]
+    return imported if (imported / "app.py").is_file() else Path()
 
 
 def _name(arguments: Any) -> str:

@@ -96,13 +96,14 @@ def remarks(answers: Mapping[str, EmotionPrediction]) -> list[str]:
     return sentences
 
 
-def agreement_html(answers: Mapping[str, EmotionPrediction]) -> str:
+def agreement_html(answers: Mapping[str, EmotionPrediction], note: str = "") -> str:
     """The sentences, and a row per label on which the methods are far apart, with each method's mark.
 
     Args:
         answers: by the method's name as it is shown, at least two, over the same labels.
+        note: one more sentence.
     """
-    more = "".join(f"<p>{safe_html(sentence)}</p>" for sentence in remarks(answers))
+    more = "".join(f"<p>{safe_html(sentence)}</p>" for sentence in [*remarks(answers), note] if sentence)
     far = [gap for gap in gaps(answers) if gap.width >= CLOSE][:MAX_ROWS]
     table = _table(far) if far else ""
     return (

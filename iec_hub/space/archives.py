@@ -19,8 +19,9 @@ from iec_hub.space.limits import Limits
 
 LONGEST_NAME = 160
 MOST_ENTRIES = 2_000
-# The list of contents is read in one piece, before its entries can be counted.
+# The list of contents is read in one piece, before its entries can be counted; the entries in smaller ones.
 _LARGEST_DIRECTORY = 1_000_000
+_PIECE = 500_000
 # Pictures hardly shrink, flat ones up to about this; bombs by a thousand and more.
 _LARGEST_RATIO = 200
 _SMALL = 1_000_000
@@ -105,6 +106,9 @@ class _Bounded(io.BufferedReader):
 
 def _archive(name: str, file: Path, limits: Limits) -> list[Source]:
     try:
+        if file.stat().st_size > limits.archive_bytes:
+            most = megabytes(limits.archive_bytes)
+            return [Source(name, file, error=texts.ARCHIVE_FILE_TOO_LARGE.format(name=name, most=most))]
         with _Bounded(io.FileIO(file)) as stream, zipfile.ZipFile(stream) as archive:
             entries = archive.infolist()
     # Damaged archives raise nearly every kind of error, from struct.error to NotImplementedError.
@@ -173,14 +177,16 @@ def _read_entry(file: Path, index: int, most: int) -> bytes:
             archive.open(archive.infolist()[index]) as entry,
         ):
             # The declared size may be a lie; zipfile notices one that is too small by its checksum.
-            content = entry.read(most + 1)
+            content = bytearray()
+            while len(content) <= most and (piece := entry.read(_PIECE)):
+                content += piece
     except FileNotFoundError as error:
         raise ImageError(texts.ARCHIVE_GONE) from error
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError, IndexError) as error:
         raise ImageError(texts.ENTRY_DAMAGED) from error
     if len(content) > most:
         raise ImageError(texts.ENTRY_TOO_LARGE.format(most=megabytes(most)))
-    return content
+    return bytes(content)
 
 
 def megabytes(count: int) -> str:

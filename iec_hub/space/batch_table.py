@@ -21,8 +21,10 @@ def batch_html(batch: Batch) -> str:
         if place in batch.rows or not batch.finished
     )
     rows = "".join(_table_row(place, row, batch, colours) for place, row in batch.ordered)
+    # Where nothing could be read there is nothing to sum up.
+    summary = "" if batch.finished and batch.failed == len(batch.rows) else summary_html(batch)
     return (
-        f'<div class="iec-result iec-many">{summary_html(batch)}<section class="iec-pictures">{_controls(batch)}'
+        f'<div class="iec-result iec-many">{summary}<section class="iec-pictures">{_controls(batch)}'
         f'<p class="iec-none" hidden>{escape(texts.MANY_NONE_SHOWN)}</p>'
         f'<ul class="iec-tiles" role="list">{tiles}</ul>{_table(rows, batch)}</section></div>'
     )

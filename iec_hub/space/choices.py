@@ -8,7 +8,7 @@ import gradio as gr
 
 from iec_hub.space import texts
 from iec_hub.space.answering import ALL, OWN
-from iec_hub.space.methods import Method
+from iec_hub.space.methods import Method, chosen_method
 
 # Hidden from clients: these only serve the page. No queue: nothing of it asks a model.
 QUICK: dict[str, Any] = {
@@ -17,6 +17,8 @@ QUICK: dict[str, Any] = {
     "show_progress": "hidden",
     "preprocess": False,
 }
+# A list of short words without boxes, in as many columns as there is room for.
+CALM = "iec-choices"
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,19 @@ def lay_out_choices(methods: Mapping[str, Method], prefix: str = "iec", together
     else:
         named = [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()]
     method = gr.Radio(
-        named, value=named[0][1], label=texts.METHOD, visible=len(methods) > 1, elem_id=f"{prefix}-method"
+        named,
+        value=named[0][1],
+        label=texts.METHOD,
+        visible=len(methods) > 1,
+        elem_id=f"{prefix}-method",
+        elem_classes=CALM,
     )
     emotion_model = gr.Radio(
         offered_choices(methods, named[0][1]),
         value=first.default.name,
         label=texts.EMOTION_MODEL,
         elem_id=f"{prefix}-emotion-model",
+        elem_classes=CALM,
     )
     labels = gr.Textbox(
         value="",
@@ -100,8 +108,12 @@ def revealed(methods: Mapping[str, Method], method: str, emotion_model: str) -> 
 
 
 def chosen_methods(methods: Mapping[str, Method], name: str) -> list[Method]:
-    """The chosen method, or all of them."""
-    return list(methods.values()) if name == ALL else [methods[name]]
+    """The chosen method, or all of them.
+
+    Raises:
+        DataError: if there is no such method.
+    """
+    return list(methods.values()) if name == ALL else [chosen_method(methods, name)]
 
 
 def offered_choices(methods: Mapping[str, Method], name: str) -> list[tuple[str, str]]:

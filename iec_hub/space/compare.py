@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,15 +13,14 @@ from iec_hub.errors import DataError, IecHubError
 from iec_hub.prediction import EmotionPrediction
 from iec_hub.space import texts
 from iec_hub.space.answering import OWN, split_labels
-from iec_hub.space.choices import QUICK, emotion_model_choices
+from iec_hub.space.batching import log_failure
+from iec_hub.space.choices import CALM, QUICK, emotion_model_choices
 from iec_hub.space.differences import Side, comparison_html, empty_comparison_html
-from iec_hub.space.methods import Method
+from iec_hub.space.methods import Method, chosen_method
 from iec_hub.space.rendering import error_html
 from iec_hub.space.service import Question, Service
 from iec_hub.space.single import example_pictures
 from iec_hub.space.uploads import uploaded_file
-
-logger = logging.getLogger(__name__)
 
 # Visitors who are answered at once; each waits in the models' own lines.
 _AT_ONCE = 16
@@ -75,8 +73,8 @@ def build_comparison(page: gr.Blocks, service: Service) -> None:
             given = _lay_out_inputs(service.methods)
         with gr.Column(min_width=320, scale=3):
             result = gr.HTML(empty_comparison_html(), elem_id="iec-compare-result")
-    _connect_choices(given, service.methods)
-    _connect_comparisons(given, result, Comparison(service, given.pictures[0].GRADIO_CACHE))
+    settled = _connect_choices(given, service.methods)
+    _connect_comparisons(given, settled, result, Comparison(service, given.pictures[0].GRADIO_CACHE))
     names = [texts.example_name(path.stem) for path in example_pictures()]
     page.load(None, js=_NAME_EXAMPLES % json.dumps(names), **_PRIVATE)
 
@@ -98,18 +96,19 @@ class Comparison:
                 yield await asyncio.to_thread(comparison_html, left, right)
         except IecHubError as error:
             yield error_html(str(error))
-        except Exception:
-            logger.exception("A comparison failed")
+        except Exception as error:
+            log_failure(error)
             yield error_html(texts.UNEXPECTED_ERROR)
 
     async def show_if_ready(self, *asked: Any) -> AsyncIterator[Any]:
-        """As :meth:`show`, once everything that is needed was chosen."""
-        what, *pictures = asked[:3]
-        if all(pictures if what == PICTURES else pictures[:1]):
+        """As :meth:`show`, once everything that is needed was chosen; what was compared before would not fit then."""
+        what, first, second, *_, emotion_model, labels = asked
+        unwritten = emotion_model == OWN and not split_labels(labels)
+        if first and (second or what == METHODS) and not unwritten:
             async for shown in self.show(*asked):
                 yield shown
         else:
-            yield gr.skip()
+            yield empty_comparison_html()
 
     async def _answers(
         self, what: Any, first: Any, second: Any, method: Any, other: Any, emotion_model: Any, labels: Any
@@ -168,21 +167,34 @@ def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
         label=texts.COMPARE_WHAT,
         visible=several,
         elem_id="iec-compare-what",
+        elem_classes=CALM,
     )
     pictures, examples, columns = [], [], []
     with gr.Row(elem_id="iec-pair"):
         for title, letter in zip(texts.PICTURE_SIDES, texts.SIDES, strict=True):
             with gr.Column(min_width=140) as column:
                 pictures.append(_picture(title, letter))
-                examples.append(_examples(pictures[-1], title, letter))
+                examples.append(_examples(pictures[-1], letter))
             columns.append(column)
     with gr.Row(elem_id="iec-compare-buttons"):
         swap = gr.Button(texts.COMPARE_SWAP, size="md", min_width=120, elem_id="iec-compare-swap")
         example = gr.Button(texts.COMPARE_TRY, size="md", min_width=120, elem_id="iec-compare-example")
     radios = (
-        gr.Radio(named, value=first.name, label=texts.METHOD, visible=several, elem_id="iec-compare-method"),
         gr.Radio(
-            named, value=second.name, label=texts.COMPARE_SECOND_METHOD, visible=False, elem_id="iec-compare-other"
+            named,
+            value=first.name,
+            label=texts.METHOD,
+            visible=several,
+            elem_id="iec-compare-method",
+            elem_classes=CALM,
+        ),
+        gr.Radio(
+            named,
+            value=second.name,
+            label=texts.COMPARE_SECOND_METHOD,
+            visible=False,
+            elem_id="iec-compare-other",
+            elem_classes=CALM,
         ),
     )
     emotion_model = gr.Radio(
@@ -190,6 +202,7 @@ def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
         value=first.default.name,
         label=texts.EMOTION_MODEL,
         elem_id="iec-compare-emotion-model",
+        elem_classes=CALM,
     )
     labels = gr.Textbox(
         value="",
@@ -218,23 +231,27 @@ def _picture(title: str, letter: str) -> gr.Image:
     )
 
 
-def _examples(picture: gr.Image, title: str, letter: str) -> Any:
+def _examples(picture: gr.Image, letter: str) -> Any:
     return gr.Examples(
         [[str(path)] for path in example_pictures()],
         inputs=[picture],
-        label=texts.COMPARE_EXAMPLES.format(side=title),
+        label=texts.EXAMPLES,
         elem_id=f"iec-pair-examples-{letter.lower()}",
         cache_examples=False,
         api_visibility="private",
     )
 
 
-def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> None:
-    """What is offered follows what is chosen: for two methods only what both can be asked for."""
+def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> list[Any]:
+    """What is offered follows what is chosen: for two methods only what both can be asked for.
+
+    Returns:
+        the events, to be followed by a new comparison.
+    """
 
     def offer(what: str, first: str, second: str, emotion_model: str) -> tuple[Any, ...]:
-        chosen = [methods[first], methods[second]] if what == METHODS else [methods[first]]
-        offered = [choice for choice in emotion_model_choices(chosen[0])]
+        chosen = [chosen_method(methods, name) for name in ((first, second) if what == METHODS else (first,))]
+        offered = emotion_model_choices(chosen[0])
         for method in chosen[1:]:
             values = [value for _, value in emotion_model_choices(method)]
             offered = [choice for choice in offered if choice[1] in values]
@@ -255,16 +272,19 @@ def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> None:
     def reveal(first: str, emotion_model: str | None) -> tuple[Any, str]:
         if emotion_model == OWN:
             return gr.update(visible=True), texts.OWN_LABELS_HINT
-        model = methods[first].models.get(emotion_model)
+        model = chosen_method(methods, first).models.get(emotion_model)
         return gr.update(visible=False), texts.labels_hint(model.labels) if model is not None else ""
 
     changed = [given.emotion_model, given.labels, given.hint, *given.methods, given.second_column, given.pictures[0]]
-    for component in (given.what, *given.methods):
-        component.input(offer, [given.what, *given.methods, given.emotion_model], changed, **QUICK)
-    given.emotion_model.change(reveal, [given.methods[0], given.emotion_model], [given.labels, given.hint], **QUICK)
+    asked = [given.what, *given.methods, given.emotion_model]
+    revealing = [given.methods[0], given.emotion_model]
+    return [
+        *(component.input(offer, asked, changed, **QUICK) for component in (given.what, *given.methods)),
+        given.emotion_model.input(reveal, revealing, [given.labels, given.hint], **QUICK),
+    ]
 
 
-def _connect_comparisons(given: _Inputs, result: gr.HTML, comparison: Comparison) -> None:
+def _connect_comparisons(given: _Inputs, settled: list[Any], result: gr.HTML, comparison: Comparison) -> None:
     run: dict[str, Any] = {
         "inputs": given.asked,
         "outputs": [result],
@@ -279,8 +299,8 @@ def _connect_comparisons(given: _Inputs, result: gr.HTML, comparison: Comparison
     given.labels.submit(comparison.show, **run).then(None, js=_SHOW_RESULT, **_PRIVATE)
     swapped = [given.what, *given.pictures, *given.methods]
     given.swap.click(None, swapped, swapped[1:], js=_SWAP, **_PRIVATE).then(comparison.show_if_ready, **run)
-    for examples in given.examples:
-        examples.load_input_event.then(comparison.show_if_ready, **run)
+    for event in (*settled, *(examples.load_input_event for examples in given.examples)):
+        event.then(comparison.show_if_ready, **run)
     for picture in given.pictures:
         picture.upload(comparison.show_if_ready, **run)
         picture.clear(lambda: empty_comparison_html(), None, [result], **QUICK)

@@ -8,15 +8,11 @@ needed, and requests of a sensible size and form, in which no file is named that
 
 import asyncio
 import json
-import logging
 import re
-import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gradio import queueing, routes
 from gradio.utils import get_function_params, get_upload_folder
 from gradio_client.utils import is_file_obj_with_meta
 from starlette.middleware import Middleware
@@ -25,12 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iec_hub.errors import DataError, IecHubError, ImageError
 from iec_hub.space import texts
+from iec_hub.space.discretion import hush_tools
 from iec_hub.space.escaping import plain
 from iec_hub.space.limits import Limits
 from iec_hub.space.sweeping import sweeping
 from iec_hub.space.uploads import WEB_ADDRESS, uploaded_file
-
-logger = logging.getLogger(__name__)
 
 KEPT_SECONDS = 3600
 SWEEP_SECONDS = 300
@@ -82,7 +77,8 @@ class Door:
             _check_route(path, scope)
             if scope["method"] == "POST":
                 if _UPLOAD.fullmatch(path):
-                    _check_upload(_headers(scope), min(self.limits.pictures * self.limits.file_bytes, _UPLOAD_BYTES))
+                    most = max(self.limits.pictures * self.limits.file_bytes, self.limits.archive_bytes)
+                    _check_upload(_headers(scope), min(most, _UPLOAD_BYTES))
                 else:
                     scope, receive = await self._checked(path, scope, receive)
         except _RefusedError as refused:
@@ -105,39 +101,16 @@ class Door:
 
 def door_options(limits: Limits) -> dict[str, Any]:
     """Arguments for `launch`: the door before gradio's application, and the deletion of what came through it."""
-    _keep_discreet()
+    hush_tools()
     lifespan = sweeping(KEPT_SECONDS, SWEEP_SECONDS)
     return {
         "app_kwargs": {"middleware": [Middleware(Door, limits=limits)], "lifespan": lifespan},
-        "max_file_size": limits.file_bytes,
+        # A picture that is larger than pictures may be is told so where it is opened.
+        "max_file_size": max(limits.file_bytes, limits.archive_bytes),
         # What a visit leaves in memory, values and all, goes when this many came after it.
         "state_session_capacity": SESSIONS,
         "mcp_server": True,
     }
-
-
-def _keep_discreet() -> None:
-    """Stop gradio and the MCP server's library from logging what visitors sent."""
-    # Gradio prints what a function raised, whose message quotes the values that it could not use.
-    queueing.traceback = routes.traceback = _Discreet
-    logging.getLogger("mcp").setLevel(logging.CRITICAL)
-    # Some of that one goes to the root logger, whose filters see only what is logged with it directly.
-    logging.getLogger().addFilter(_is_not_of_tools)
-
-
-class _Discreet:
-    """What gradio uses of Python's `traceback`: where something failed, without its message."""
-
-    @staticmethod
-    def print_exc() -> None:
-        error = sys.exc_info()[1]
-        if error is not None:
-            places = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("A request failed with a %s:\n%s", type(error).__name__, places)
-
-
-def _is_not_of_tools(record: logging.LogRecord) -> bool:
-    return "mcp" not in Path(record.pathname).parts
 
 
 class _RefusedError(Exception):

@@ -16,6 +16,7 @@ from iec_hub.space import texts
 from iec_hub.space.answering import OWN, read_caption, split_labels
 from iec_hub.space.archives import gather
 from iec_hub.space.batching import log_failure
+from iec_hub.space.discretion import Refusal
 from iec_hub.space.escaping import plain
 from iec_hub.space.methods import Method
 from iec_hub.space.schemas import (
@@ -40,7 +41,7 @@ _Read = Callable[[], Path | bytes]
 class Endpoints:
     """The endpoints' functions; their arguments are what programs send, unchecked.
 
-    Each answers with JSON, or raises a `gr.Error` with one sentence. Their signatures and docstrings are what gradio
+    Each answers with JSON, or raises a `Refusal` with one sentence. Their signatures and docstrings are what gradio
     shows to programs and language models.
 
     Args:
@@ -225,7 +226,7 @@ def build_endpoints(page: gr.Blocks, service: Service) -> None:
     """Give the open `page` its public endpoints."""
     endpoints = Endpoints(service, get_upload_folder())
     for function, description in (
-        (endpoints.predict, texts.API_PREDICT),
+        (endpoints.predict, texts.API_PREDICT.format(methods=_offered(service))),
         (endpoints.predict_batch, texts.API_PREDICT_BATCH),
         (endpoints.concepts, texts.API_CONCEPTS),
         (endpoints.reason, texts.API_REASON),
@@ -236,22 +237,26 @@ def build_endpoints(page: gr.Blocks, service: Service) -> None:
         gr.api(function, api_name=function.__name__, api_description=description, queue=False)
 
 
+def _offered(service: Service) -> str:
+    """The methods of the page, with what each can tell apart: a program finds no other list of them."""
+    lines = []
+    for method in service.methods.values():
+        targets = [*method.models, *([texts.API_OWN_LABELS] if method.own_labels else [])]
+        lines.append(texts.API_METHOD.format(name=plain(method.name, 80), targets=plain(", ".join(targets), 400)))
+    return "; ".join(lines)
+
+
 async def _answered(answer: Awaitable[Any], request: gr.Request | None) -> Any:
     """What was awaited; as JSON's text for the MCP server, which would write Python's own.
 
     Raises:
-        gradio.Error: with one sentence; what exactly failed stays on the server.
-        IecHubError: the same sentence for the MCP server, which would put a gradio.Error's into quotes.
+        Refusal: with one sentence.
     """
-    as_tool = request is not None and _TOOLS in str(request.url)
     try:
         content = await answer
     except IecHubError as error:
-        raise error if as_tool else gr.Error(str(error), print_exception=False) from error
-    except Exception as error:
-        log_failure(error)
-        failure = DataError(texts.UNEXPECTED_ERROR)
-        raise failure if as_tool else gr.Error(str(failure), print_exception=False) from None
+        raise Refusal(str(error)) from error
+    as_tool = request is not None and _TOOLS in str(request.url)
     return json.dumps(content, ensure_ascii=False) if as_tool else content
 
 

@@ -1,7 +1,6 @@
 """Asking one method or several about a picture: what each is asked, and their answers as they come."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +10,10 @@ from iec_hub.errors import DataError, IecHubError
 from iec_hub.prediction import EmotionPrediction, Progress
 from iec_hub.space import texts
 from iec_hub.space.answering import OWN, read_caption, split_labels
+from iec_hub.space.batching import log_failure
 from iec_hub.space.choices import chosen_methods
 from iec_hub.space.label_words import with_words
 from iec_hub.space.service import Picture, Question, Service
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,6 +149,6 @@ class Asking:
             news.put_nowait((name, Answered(prediction, before)))
         except IecHubError as error:
             news.put_nowait((name, Failed(str(error))))
-        except Exception:
-            logger.exception("A prediction failed")
+        except Exception as error:
+            log_failure(error)
             news.put_nowait((name, Failed(texts.UNEXPECTED_ERROR)))

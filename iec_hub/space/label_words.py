@@ -13,6 +13,14 @@ def words_text(model: EmotionModel) -> str:
     return "\n".join(f"{emotion.label}: {', '.join(emotion.words)}" for emotion in model.emotions)
 
 
+def same_labels(text: str, other: str) -> bool:
+    """Whether two texts like those of :func:`words_text` are about the same emotions, in any order."""
+    first, second = (
+        {line.partition(":")[0].strip() for line in each.splitlines() if line.strip()} for each in (text, other)
+    )
+    return first == second
+
+
 def with_words(model: EmotionModel, text: Any, most: int) -> EmotionModel | None:
     """The emotion model with a visitor's words, or None where the text changes nothing.
 

@@ -14,7 +14,8 @@ class Limits:
     """Bounds of what is taken; whoever asks for more gets one sentence.
 
     Attributes:
-        file_bytes: largest file that can be uploaded.
+        file_bytes: largest picture, within an archive too.
+        archive_bytes: largest zip archive of pictures.
         pixels: most pixels of one picture.
         pictures: most pictures of one batch, those within archives included.
         caption: most characters of a caption.
@@ -29,6 +30,7 @@ class Limits:
     """
 
     file_bytes: int = 10_000_000
+    archive_bytes: int = 60_000_000
     pixels: int = 50_000_000
     pictures: int = 200
     caption: int = 400

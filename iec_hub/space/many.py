@@ -33,8 +33,9 @@ _SECONDS_KEPT = 3600
 _SECONDS_BETWEEN, _SECONDS_PER_ROW = 0.4, 0.01
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
 _FOLDER = Path(__file__).parent
-_SHOW_STATUS = """() => { if (window.matchMedia("(max-width: 800px)").matches)
-    document.getElementById("iec-many-status").scrollIntoView({behavior: "smooth"}); }"""
+_SHOW_STATUS = """() => { const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    if (window.matchMedia("(max-width: 800px)").matches)
+        document.getElementById("iec-many-status").scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
 
 # Gradio puts its button for more files within another one, which screen readers cannot reach, and names it in no
 # language. The outer one becomes a plain box; it is there once the files are shown.
@@ -94,8 +95,8 @@ def _lay_out_inputs(service: Service) -> _Given:
         height=220,
         elem_id="iec-many-files",
     )
-    size = megabytes(limits.file_bytes)
-    gr.Markdown(texts.MANY_LIMITS.format(pictures=limits.pictures, size=size), elem_id="iec-many-limits")
+    sizes = {"size": megabytes(limits.file_bytes), "archive": megabytes(limits.archive_bytes)}
+    gr.Markdown(texts.MANY_LIMITS.format(pictures=limits.pictures, **sizes), elem_id="iec-many-limits")
     examples = gr.Button(texts.MANY_EXAMPLES.format(count=len(example_pictures())), size="md")
     choices = lay_out_choices(service.methods, "iec-many")
     button = gr.Button(texts.MANY_BUTTON, variant="primary", size="lg", elem_id="iec-many-button")

@@ -75,7 +75,7 @@ def waiting_card(
     where = f"<h3>{escape(texts.EVIDENCE)}</h3>{place_html(size, '')}"
     why = "" if progress is None or shown is None else _so_far(progress, labels, shown, size, folded)
     state = "iec-waiting" if folded else "iec-waiting iec-alone"
-    return sheet_html(head_html(method), answer, where, why, state)
+    return sheet_html(head_html(method), answer, where, why, state, folded)
 
 
 def _so_far(progress: Progress, labels: Sequence[str], shown: Image.Image, size: tuple[int, int], folded: bool) -> str:

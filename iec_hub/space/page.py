@@ -9,6 +9,7 @@ import gradio as gr
 from iec_hub.space import texts
 from iec_hub.space.about import build_about
 from iec_hub.space.compare import build_comparison
+from iec_hub.space.discretion import DiscreetBlocks
 from iec_hub.space.door import KEPT_SECONDS, SWEEP_SECONDS, door_options
 from iec_hub.space.endpoints import build_endpoints
 from iec_hub.space.limits import Limits
@@ -36,7 +37,7 @@ def build_page(
     service = Service(page_methods(predictors), limits)
     # Uploaded pictures are deleted when they are this old, looked for this often.
     kept = (SWEEP_SECONDS, KEPT_SECONDS)
-    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, delete_cache=kept, fill_width=False) as page:
+    with DiscreetBlocks(title=texts.TITLE, analytics_enabled=False, delete_cache=kept, fill_width=False) as page:
         gr.HTML(f'<header class="iec-header"><h1>{escape(texts.TITLE)}</h1><p>{escape(texts.PURPOSE)}</p></header>')
         with gr.Tabs(elem_id="iec-tabs"):
             with gr.Tab(texts.TAB_SINGLE, id="single"):

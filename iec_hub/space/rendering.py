@@ -92,17 +92,21 @@ def result_html(
     answer, why = (answer, notes) if folded else (answer + notes, "")
     why += words_html(prediction, shown, views, size or picture.size, before is not None and not own_words, folded)
     state = "iec-deciding" if stage else "iec-done"
-    return sheet_html(head, answer, where, why, state if folded else f"{state} iec-alone")
+    return sheet_html(head, answer, where, why, state if folded else f"{state} iec-alone", folded)
 
 
-def sheet_html(head: str, answer: str, where: str, why: str, state: str) -> str:
+def sheet_html(head: str, answer: str, where: str, why: str, state: str, folded: bool = False) -> str:
     """The parts of a result in their places, which are the same before there is one.
 
     Args:
         head, answer, where, why: HTML: whose answer it is, the answer, where it comes from, and what was put into
             words.
         state: CSS classes.
+        folded: whether narrow screens begin with the answer alone, as several stand beneath each other there.
     """
+    # It opens what follows the answer; wide screens show that anyway, and not this (see single.css).
+    if folded and (where or why):
+        answer += f'<details class="iec-unfold"><summary>{escape(texts.UNFOLD)}</summary></details>'
     parts = (("iec-head", head), ("iec-answer", answer), ("iec-where", where), ("iec-why", why))
     return (
         f'<div class="iec-result {state}"><div class="iec-sheet">'
@@ -144,9 +148,10 @@ def _notes_html(
     uncertain = texts.uncertain(prediction) if prediction.uncertain else ""
     plain = [compared, note] if folded else [compared, uncertain, note]
     notes = "".join(f'<p class="iec-note">{safe_html(text)}</p>' for text in plain if text)
-    if folded and uncertain:
-        why = f"<h3>{escape(texts.WHY_UNCERTAIN)}</h3><p>{safe_html(uncertain)}</p>"
-        notes += f'<div class="iec-section">{_fold(why, folded)}</div>'
+    if folded or not uncertain:
+        title, why = (texts.WHY_UNCERTAIN, uncertain) if uncertain else (texts.WHY_SURE, texts.sure(prediction))
+        why = f"<h3>{escape(title)}</h3><p>{safe_html(why)}</p>"
+        notes += f'<div class="iec-section">{_fold(why, True)}</div>'
     return notes
 
 

@@ -12,7 +12,9 @@ import gradio as gr
 from iec_hub.errors import DataError, IecHubError
 from iec_hub.space import texts
 from iec_hub.space.answering import ALL, OWN
+from iec_hub.space.archives import megabytes
 from iec_hub.space.choices import QUICK, Choices, connect_choices, lay_out_choices, switched
+from iec_hub.space.label_words import same_labels
 from iec_hub.space.method_cards import idle_card
 from iec_hub.space.methods import Method
 from iec_hub.space.rendering import error_html
@@ -22,6 +24,7 @@ from iec_hub.space.streaming import Card, Kept, Streaming, start_html, usual_wor
 from iec_hub.space.uploads import uploaded_file
 
 EXAMPLES = Path(__file__).parent / "examples"
+_FOLDS = Path(__file__).with_name("folds.js")
 # Narrow screens show the result far from the buttons, and any may be scrolled beyond what is new in it: go there.
 _SHOW_RESULT = """() => { const result = document.getElementById("iec-result");
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -35,14 +38,16 @@ _NAME_EXAMPLES = """() => { const names = %s;
 
 # The address follows the tab, so that it can be passed on; one that names a tab opens with it.
 _FOLLOW_TABS = """() => { const names = %s;
-    const tabs = [...document.querySelectorAll('#iec-tabs > .tab-wrapper button[role="tab"]')];
+    const tabs = () => [...document.querySelectorAll('#iec-tabs > .tab-wrapper button[role="tab"]')];
     const asked = new URLSearchParams(window.location.search).get("tab");
-    const wanted = names.indexOf(asked);
-    if (wanted > 0 && tabs[wanted]) tabs[wanted].click();
-    tabs.forEach((tab, index) => tab.addEventListener("click", () => {
+    tabs()[names.indexOf(asked, 1)]?.click();
+    // Not on the tabs, which gradio draws anew when it has measured them.
+    document.addEventListener("click", (event) => {
+        const index = tabs().indexOf(event.target.closest('button[role="tab"]'));
+        if (index < 0 || !names[index]) return;
         const address = new URL(window.location.href);
         address.searchParams.set("tab", names[index]);
-        window.history.replaceState(window.history.state, "", address); })); }"""
+        window.history.replaceState(window.history.state, "", address); }, true); }"""
 
 # Only the browser knows under which address the page was opened.
 _WHOLE_LINK = "(query) => window.location.origin + window.location.pathname + query"
@@ -128,7 +133,7 @@ def _lay_out_inputs(service: Service) -> _Inputs:
         image_mode=None,
         height=220,
         buttons=[],
-        placeholder=texts.PICTURE_PLACEHOLDER,
+        placeholder=texts.PICTURE_PLACEHOLDER.format(size=megabytes(service.limits.file_bytes)),
         elem_id="iec-picture",
     )
     examples = gr.Examples(
@@ -168,7 +173,7 @@ def _lay_out_sharing() -> _Sharing:
 
 def _lay_out_card(service: Service, method: Method, index: int) -> Card:
     with gr.Column(min_width=240, elem_classes="iec-card", elem_id=f"iec-card-{index}") as column:
-        html = gr.HTML(idle_card(method))
+        html = gr.HTML(idle_card(method), js_on_load=_FOLDS.read_text("utf-8"))
         if not method.reads_captions:
             return Card(column, html)
         # One line to begin with, so that Enter asks; it grows with the text.
@@ -197,27 +202,45 @@ def _connect_questions(given: _Inputs, streaming: Streaming, kept: gr.State) -> 
             yield updates
 
     async def follow(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+        image: Any,
+        method: str,
+        emotions: str,
+        labels: str,
+        words: str,
+        kept: Kept,
+        request: gr.Request,
+        caption: str = "",
     ) -> Streamed:
         # Nothing to ask about yet; and own labels are still to be written.
         if not image or (emotions == OWN and not labels.strip()):
             yield streaming.start(method, _session(request))
             return
-        async for updates in streaming.answer(image, method, emotions, labels, words, kept, _session(request)):
+        async for updates in streaming.answer(
+            image, method, emotions, labels, words, kept, _session(request), caption
+        ):
             yield updates
 
-    def refill(method: str, emotions: str, labels: str) -> tuple[Any, str]:
-        words = usual_words(service, method, emotions, labels)
-        return gr.update(visible=bool(words)), words
+    async def follow_choice(
+        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
+    ) -> Streamed:
+        # Whoever looks at the same picture in another way has not taken back what they wrote about it.
+        async for updates in follow(image, method, emotions, labels, words, kept, request, kept.caption):
+            yield updates
+
+    def refill(method: str, emotions: str, labels: str, words: str) -> tuple[Any, str]:
+        usual = usual_words(service, method, emotions, labels)
+        return gr.update(visible=bool(usual)), words if same_labels(words, usual) else usual
 
     options: dict[str, Any] = {"inputs": [*given.asked, kept], "outputs": streaming.outputs, **_ASK}
-    editor = [given.words_editor, given.words]
+    refilling: dict[str, Any] = {
+        "inputs": [*given.chosen, given.words], "outputs": [given.words_editor, given.words], **QUICK,
+    }  # fmt: skip
     for settled in connect_choices(choices, service.methods):
-        settled.then(refill, given.chosen, editor, **QUICK).then(follow, **options)
-    choices.labels.change(refill, given.chosen, editor, **QUICK)
+        settled.then(refill, **refilling).then(follow_choice, **options)
+    choices.labels.change(refill, **refilling)
     picture = given.picture.input(follow, **options)
     asked = given.button.click(answer, **options)
-    submitted = choices.labels.submit(refill, given.chosen, editor, **QUICK).then(answer, **options)
+    submitted = choices.labels.submit(refill, **refilling).then(answer, **options)
     tried = given.examples.load_input_event.then(follow, **options)
     for event in (picture, asked, submitted, tried):
         event.then(None, js=_SHOW_RESULT, **_PRIVATE)
@@ -277,8 +300,7 @@ def _connect_sharing(page: gr.Blocks, given: _Inputs, sharing: _Sharing, streami
                 example = example_of(uploaded_file(image, streaming.uploads), examples)
             note = texts.SHARE_EXAMPLE if example else texts.SHARE_OWN
         words = "" if words == usual_words(service, method, emotions, labels) else words
-        written = next(filter(None, kept.captions.values()), "")
-        settings = Settings(method, emotions, labels if emotions == OWN else "", words, written, example)
+        settings = Settings(method, emotions, labels if emotions == OWN else "", words, kept.caption, example)
         return gr.update(value=link_query(settings), info=note, visible=True)
 
     def apply(request: gr.Request) -> tuple[Any, ...]:

@@ -33,17 +33,25 @@ class Kept:
     Attributes:
         answers: by method, without evidence and without text that stood in the picture.
         captions: by method, those that the visitor wrote.
+        changed: the methods whose answer rests on the visitor's caption or words.
         turn: counts the questions about pictures, so that one that came late does not undo a later one.
     """
 
     answers: dict[str, EmotionPrediction] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
     turn: int = 0
+
+    @property
+    def caption(self) -> str:
+        """The caption that the visitor wrote for the picture; empty where there is none."""
+        return next(filter(None, self.captions.values()), "")
 
     def begin(self) -> int:
         """Forget the last answers; the number of the new question."""
         self.answers.clear()
         self.captions.clear()
+        self.changed.clear()
         self.turn += 1
         return self.turn
 
@@ -187,6 +195,8 @@ class Streaming:
             if isinstance(news, Answered):
                 kept.answers[name] = replace(news.prediction, evidence=None, embedded_text=None)
                 kept.captions[name] = asked[name].question.caption
+                kept.changed.discard(name)
+                kept.changed |= set() if asked[name].before is None else {name}
                 updates |= {} if keep_editor else self._editor(name, news.prediction)
             elif isinstance(news, Failed):
                 kept.answers.pop(name, None)
@@ -263,7 +273,8 @@ class Streaming:
         answers = {texts.method_name(name): kept.answers[name] for name in order}
         if len(answers) == 1:
             return summary_html(texts.ONLY_ONE.format(method=next(iter(answers))))
-        return agreement_html(answers)
+        changed = [texts.method_name(name) for name in order if name in kept.changed]
+        return agreement_html(answers, texts.changed_answers(changed) if changed else "")
 
 
 def usual_words(service: Service, method: str, emotion_model: str, labels: str) -> str:

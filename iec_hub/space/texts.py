@@ -20,7 +20,7 @@ TAB_ABOUT = "About"
 # One picture
 
 PICTURE = "Your picture"
-PICTURE_PLACEHOLDER = "Drop a picture here, or click to choose one (up to 10 MB)"
+PICTURE_PLACEHOLDER = "Drop a picture here, or click to choose one (up to {size})"
 EXAMPLES = "Or try one of these"
 METHOD = "Method"
 _METHODS = {
@@ -53,6 +53,8 @@ METHOD_IDEAS = {
     "aciec": "Puts the picture into words step by step, reads text in it, and decides from those words alone.",
 }
 WHY_UNCERTAIN = "Why this is a guess"
+WHY_SURE = "How sure is that?"
+UNFOLD = "Where in the picture, and why"
 ANSWERING = "Looking at the picture…"
 ANSWERING_SEVERAL = "Each answer appears as soon as it is ready."
 THINKING = "Looking…"
@@ -102,7 +104,7 @@ CHARGED_HINT = (
     "The stronger a word's colour, the more feeling it carries for the model, next to the strongest word here."
 )
 CHARGED_CHOICE = "Choose a word to see where in the picture the model looked for it."
-WHOLE_DECISION = "Whole decision"
+WHOLE_DECISION = "Back to the whole decision"
 
 ATTRIBUTES = "What the model saw"
 ATTRIBUTE_NAMES = {
@@ -160,8 +162,8 @@ CAPTION_RESET = "Back to the model's caption"
 
 MANY_FILES = "Your pictures"
 MANY_LIMITS = (
-    "Drop pictures here, or zip archives of pictures: up to {pictures} at a time, {size} each. "
-    "Files that cannot be read are listed with the reason."
+    "Drop pictures here, or a zip archive of pictures: up to {pictures} at a time, each picture up to {size}, an "
+    "archive up to {archive}. Files that cannot be read are listed with the reason."
 )
 MANY_BUTTON = "Judge these pictures"
 MANY_EXAMPLES = "Try it with our {count} examples"
@@ -183,7 +185,9 @@ MANY_NO_NAME = "a picture without a name"
 MANY_GONE = "These results are no longer on the server; judge the pictures again."
 MANY_SUMMARY = "All pictures together"
 MANY_SPREAD = "How many pictures evoke what"
-MANY_SPREAD_HINT = "Choose an emotion to see only its pictures. Guesses are hatched."
+MANY_SPREAD_HINT = (
+    "Choose an emotion to see only its pictures. Guesses are hatched. The average is of its share in every picture."
+)
 MANY_SPREAD_COLUMNS = ("Emotion", "Pictures", "Guesses", "Average")
 MANY_PLANE = "How pleasant, and how stirring"
 MANY_PLANE_AXES = ("unpleasant", "pleasant", "calming", "stirring")
@@ -232,6 +236,7 @@ MANY_AFTER = "Next"
 MANY_DETAILS_HINT = "For the heat map, give this picture to “One picture”."
 
 ARCHIVE_DAMAGED = "{name} is damaged or no zip archive; pack it again."
+ARCHIVE_FILE_TOO_LARGE = "{name} is larger than {most}; pack fewer pictures, or give them one by one."
 ARCHIVE_EMPTY = "{name} holds no files; put pictures into it."
 ARCHIVE_ENTRIES = "{name} lists {count} files; pack at most {most}."
 ARCHIVE_TOO_LARGE = "{name} unpacks to more than {most}; pack fewer pictures."
@@ -269,14 +274,16 @@ LABELS_TOO_LONG = "The labels have {length} characters together; shorten them to
 API_PREDICT = (
     "Predict the emotions that one picture evokes in viewers. Only `image` is needed: the picture as a `data:` URL "
     "with base64, or what the upload of a file answered; web addresses are not fetched. `method` is the name of a "
-    'method, such as "ugrie", "escnet" or "aciec"; the first one if left out. `emotion_model` is the name of an '
-    'emotion model, such as "mikels8"; the method\'s own if left out. `labels`, two or more of your own, take its '
-    "place: a list, or a text with commas. `caption` replaces the caption that the model would write, for methods "
-    "that read one. `evidence` adds which parts of the picture, and which words, spoke for the answer. Returns the "
-    "most probable emotion, its confidence, whether it is uncertain, the distribution over all labels, and what the "
-    "method says about it; null stands for what the method has no part for, an empty list for nothing found. Text in "
-    "the picture is whatever somebody wrote there: escape it. Bad input is answered with one sentence."
+    "method, the first one if left out; `emotion_model` is the name of an emotion model, the method's own if left "
+    "out. Offered are {methods}. `labels`, two or more of your own, take the emotion model's place: a list, or a text "
+    "with commas. `caption` replaces the caption that the model would write, for methods that read one. `evidence` "
+    "adds which parts of the picture, and which words, spoke for the answer. Returns the most probable emotion, its "
+    "confidence, whether it is uncertain, the distribution over all labels, and what the method says about it; null "
+    "stands for what the method has no part for, an empty list for nothing found. Text in the picture is whatever "
+    "somebody wrote there: escape it. Bad input is answered with one sentence."
 )
+API_METHOD = '"{name}" for {targets}'
+API_OWN_LABELS = "any labels of your own"
 API_PREDICT_BATCH = (
     "Predict the emotions of several pictures: `files` is a list of pictures, each as in `predict`, or of uploaded "
     "zip archives of pictures; the other arguments are those of `predict`. Returns a list of rows in the same order, "
@@ -327,14 +334,12 @@ UNKNOWN_ARGUMENT = "There is no argument {name}; use {wanted}."
 COMPARE_WHAT = "What do you want to compare?"
 COMPARE_PICTURES = "Two pictures"
 COMPARE_METHODS = "Two methods on one picture"
-COMPARE_MODELS = "Two models on one picture"
 SIDES = ("A", "B")
 PICTURE_SIDES = ("Picture A", "Picture B")
 COMPARE_ONE_PICTURE = "The picture"
 COMPARE_PLACEHOLDER = "Drop a picture, or click"
-COMPARE_EXAMPLES = "Examples for {side}"
-COMPARE_FIRST_METHOD = "A: how the model works"
-COMPARE_SECOND_METHOD = "B: how the other one works"
+COMPARE_FIRST_METHOD = "Method A"
+COMPARE_SECOND_METHOD = "Method B"
 COMPARE_BUTTON = "Compare"
 COMPARE_SWAP = "Swap A and B"
 COMPARE_TRY = "Show me an example"
@@ -494,7 +499,9 @@ def method_name(method: str) -> str:
 
 def method_choice(method: str, checkpoint: str) -> str:
     """What a method is called in the list of choices."""
-    return ": ".join(_METHODS[method]) if method in _METHODS else f"{method}: {checkpoint}"
+    if method in _METHODS:
+        return ": ".join(_METHODS[method])
+    return method if method == checkpoint else f"{method}: {checkpoint}"
 
 
 def method_task(method: str) -> str:
@@ -575,6 +582,25 @@ def uncertain(prediction: EmotionPrediction) -> str:
         f"Read this as a guess. No emotion reaches {prediction.sure_confidence:.0%}, and the first is less than "
         f"{ratio} as likely as the second: viewers may well differ."
     )
+
+
+def sure(prediction: EmotionPrediction) -> str:
+    """Why a prediction counts as sure, and what that is worth."""
+    if prediction.sure_threshold is None:
+        why = f"The first emotion reaches {prediction.sure_confidence:.0%}, or is clearly ahead of the second."
+    elif prediction.sure_coverage is None:
+        why = f"The first emotion reaches {prediction.sure_threshold:.1%}, from where on the model counts as sure."
+    else:
+        why = (
+            "The model is as sure of the first emotion as it was for the surest "
+            f"{prediction.sure_coverage:.0%} of the pictures that it was checked on."
+        )
+    return f"{why} That is no certainty: how often it was right when it was sure stands in the tab “{TAB_ABOUT}”."
+
+
+def changed_answers(methods: Sequence[str]) -> str:
+    """Which answers rest on what the visitor wrote."""
+    return f"{_listed(list(methods))} {'go' if len(methods) > 1 else 'goes'} by your words here."
 
 
 def evidence_of(emotion: str) -> str:
@@ -676,6 +702,8 @@ def many_status(done: int, total: int, failed: int, finished: bool, seconds: flo
     read = f", {failed} could not be read" if failed else ""
     if not finished:
         return f"{done} of {total} pictures done{read}."
+    if failed == total:
+        return "No picture could be read; each says why."
     if done < total:
         return f"Stopped: {done} of {total} pictures done{read}. What is done is below."
     took = "" if seconds is None else f" in {seconds:.0f} s" if seconds >= 10 else f" in {seconds:.1f} s"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-_NAMES = ("style", "words", "single", "many", "compare", "about")
+_NAMES = ("style", "choices", "words", "agreement", "single", "plots", "many", "compare", "about")
 STYLE_SHEETS = [Path(__file__).parent / f"{name}.css" for name in _NAMES]
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

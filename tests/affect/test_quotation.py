@@ -1,6 +1,7 @@
 """Words read in a picture stay a quotation: in characters, in tokens, and to a real small language model."""
 
 import dataclasses
+import functools
 import importlib.util
 import os
 import re
@@ -134,13 +135,18 @@ def reasoner() -> Iterator[VisionLanguageReasoner]:
         if os.environ.get("CI"):
             pytest.fail(f"the small language model is not installed: {missing}")
         pytest.skip(f"needs a small language model: {missing}")
+    import gguf
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(found[0].submodule_search_locations[0])
     source = {"pretrained_model_name_or_path": folder, "gguf_file": next(folder.glob("*.gguf")).name}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
+    with pytest.MonkeyPatch.context() as patch:
+        # Read and named once instead of for the tokenizer, the configuration, the weights and every module again.
+        for slow in ("GGUFReader", "get_tensor_name_map"):
+            patch.setattr(gguf, slow, functools.cache(getattr(gguf, slow)))
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     tokenizer.padding_side = "left"
-    model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     prompts = dataclasses.replace(ReasoningPrompts.load(), structured=QUESTION)
     yield VisionLanguageReasoner(model, DescribedPictures(tokenizer), prompts=prompts, max_new_tokens=12, name="small")
 

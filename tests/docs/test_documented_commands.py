@@ -29,6 +29,9 @@ README_NOT_RUN = {
     "bash tests/run": "these are the tests",
     "iec-hub predict iec_hub/space/examples/bed-at-night.jpg --method aciec": "minutes of three methods; "
     "tests/test_cli.py and tests/test_cli_explanations.py run them",
+    "IEC_HUB_SPACE_MODELS=ugrie-mini,runs/mine": "serves until it is stopped; tests/space/test_space_offering.py "
+    "reads such",
+    'client = Client("http://127.0.0.1:7860")': "asks a page, beside which tests/space/test_space_api_page.py runs it",
     'dataset = load_emotion_dataset("DIR", split="train")': "DIR stands for the reader's data; docs/data.md runs it",
     "iec-hub train ugrie --data DIR --model ugrie-mini": "DIR is the reader's data; docs/fine-tuning.md runs such",
     'EmotionPredictor.from_pretrained("runs/mine")': "what that command trains; docs/loading.md runs such",

@@ -1,6 +1,7 @@
 """The Space is pushed from a clone: everything that it needs, and nothing else."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -103,20 +104,39 @@ def test_outside_a_clone_nothing_is_pushed(hub: HubServer, clone: Path, tmp_path
     assert not hub.requests
 
 
+def test_a_package_that_is_installed_elsewhere_pushes_the_clone_in_which_one_is(
+    hub: HubServer, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import iec_hub
+
+    monkeypatch.setattr(iec_hub, "__file__", str(tmp_path / "site-packages" / "iec_hub" / "__init__.py"))
+    monkeypatch.chdir(clone)
+    (clone / "space.yaml").write_text("models: [ugrie-mini]\n")
+    publish_space("me/page")
+    assert hub.repository("me/page", "space").files()["space.yaml"] == b"models: [ugrie-mini]\n"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HubError, match="The Space is pushed from a clone"):
+        publish_space("me/page")
+
+
 def test_what_was_pushed_starts(hub: HubServer, tmp_path: Path) -> None:
-    """The files that the Space gets are enough to import the page's module beside them."""
+    """The files that the Space gets are enough to load its models and build its page; only launching is left out."""
     folder = tmp_path / "space"
     for name, path in space_contents(ROOT).files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(path) if name.endswith(".safetensors") else shutil.copy(path, folder / name)
+    (folder / "space.yaml").write_text("models: [aciec-mini, ugrie-mini]\n")
     code = """
-import json, iec_hub
-from iec_hub.predictor import EmotionPredictor
-from iec_hub.space.page import build_page
-prediction = EmotionPredictor.from_pretrained(device="cpu").predict(["iec_hub/space/examples/pizza.jpg"])[0]
-print(json.dumps([iec_hub.__file__, prediction.summary()]))
+import json, app, iec_hub
+prediction = app.predictors["ugrie"].predict(["iec_hub/space/examples/pizza.jpg"])[0]
+named = [function.api_name for function in app.page.fns.values() if function.api_visibility == "public"]
+print(json.dumps([iec_hub.__file__, prediction.summary(), named, list(app.predictors)]))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IEC_HUB_SPACE")}
+    environment |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    where, top = json.loads(done.stdout.splitlines()[-1])
+    where, top, named, offered = json.loads(done.stdout.splitlines()[-1])
     assert Path(where).is_relative_to(folder) and top
+    assert named == ["predict", "predict_batch", "concepts", "reason", "read_text"] and offered == ["aciec", "ugrie"]

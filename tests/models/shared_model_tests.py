@@ -4,8 +4,6 @@ import copy
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,21 +20,6 @@ from iec_hub.models import AutoImageEmotionModel
 from iec_hub.models.image_emotion import ImageEmotionModel
 
 MIXED = ("mikels8", "ekman7", "sentiment2")
-_LOAD_EVERYTHING = """
-import torch
-config, model, again, processor = (
-    auto.from_pretrained({folder!r}) for auto in (AutoConfig, AutoModel, AutoImageEmotionModel, AutoProcessor)
-)
-names = [type(part).__module__ + "." + type(part).__name__ for part in (config, model, again, processor)]
-equal = all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
-print(*names, equal)
-"""
-_IMPORTS = {
-    "package_first": "import iec_hub\nfrom transformers import AutoConfig, AutoModel, AutoProcessor\n"
-    "from iec_hub import AutoImageEmotionModel\n",
-    "package_last": "from transformers import AutoConfig, AutoModel, AutoProcessor\n"
-    "import iec_hub\nfrom iec_hub import AutoImageEmotionModel\n",
-}
 
 
 def in_memory(name: str) -> str:
@@ -115,14 +98,6 @@ class SharedModelTests:
         assert type(AutoImageEmotionModel.from_pretrained(folder)) is self.model_class
         assert type(AutoImageEmotionModel.from_config(AutoConfig.from_pretrained(folder))) is self.model_class
         assert type(AutoProcessor.from_pretrained(folder)) is self.processor_class
-
-    @pytest.mark.parametrize("order", _IMPORTS)
-    def test_auto_classes_in_a_fresh_process(self, folder: Path, order: str) -> None:
-        script = _IMPORTS[order] + _LOAD_EVERYTHING.format(folder=str(folder))
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        wanted = (self.config_class, self.model_class, self.model_class, self.processor_class)
-        assert done.stdout.split() == [*(f"{kind.__module__}.{kind.__name__}" for kind in wanted), "True"]
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
     def test_half_precision_stays_close(

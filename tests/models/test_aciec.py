@@ -136,7 +136,6 @@ class TestRobertaOverEfficientNetWithAnObserver(AciecTests):
         r"^reasoner\.observer\.classifier\.": None,
         r"running_mean$": 0.0,
     }
-    test_auto_classes_in_a_fresh_process = None  # of the class, not of the configuration: once is enough
 
     def build(self, **fields: Any) -> tuple[AciecForImageEmotion, AciecProcessor]:
         observer = attribute_captioner_config(feature_norm="power", classifier_size=128, classifier_minimum=0.001)

@@ -51,7 +51,6 @@ class TestEfficientNetThatNamesAttributes(EscnetTests):
         r"^fusion\.image_norm\.weight$": 1.0,
         r"running_mean$": 0.0,
     }
-    test_auto_classes_in_a_fresh_process = None  # of the class, not of the configuration: once is enough
 
     def build(self, **fields: Any) -> tuple[EscnetForImageEmotion, EscnetProcessor]:
         captioner = attribute_captioner_config(feature_norm="power", classifier_size=128, classifier_minimum=0.001)

@@ -37,7 +37,6 @@ class TestEfficientNetWithTransformerMapping(UgrieTests):
         r"running_mean$": 0.0,
         r"running_var$": 1.0,
     }
-    test_auto_classes_in_a_fresh_process = None  # of the class, not of the configuration: once is enough
 
 
 def test_lora_reaches_the_vision_towers_that_the_pattern_names() -> None:

@@ -21,6 +21,7 @@ pytest.importorskip("gradio_client")
 from hostile_pictures import CANARY, MARK  # noqa: E402
 from hostile_requests import Case, Visitor, cases, wrong  # noqa: E402
 
+from iec_hub.space import texts  # noqa: E402
 from iec_hub.space.sweeping import remove_old, sweeping  # noqa: E402
 
 EVERY = 4
@@ -100,18 +101,24 @@ def test_the_sample_has_some_of_every_door() -> None:
     assert len(list(cases())) >= 200 and len(CASES) >= 60
 
 
+@pytest.mark.parametrize("door", ["run/predict", "queue/join"])
 def test_no_function_of_the_page_logs_what_it_was_sent(
-    visitor: Visitor, served_page: Any, logged: Any, capfd: Any
+    door: str, visitor: Visitor, served_page: Any, logged: Any, capfd: Any
 ) -> None:
     """Those that only serve the page can be called too, with anything."""
     page, url = served_page
     picture = {"path": visitor.upload(visitor.good).value[0], "meta": {"_type": "gradio.FileData"}}
     for index, function in page.fns.items():
         for value in (MARK, {"a": MARK}, [MARK], [picture, MARK]) if function.fn else ():
-            body = {"fn_index": index, "data": [value] * len(function.inputs), "session_hash": "hostile"}
-            asked(url, "gradio_api/run/predict", body)
+            body = {"fn_index": index, "data": [value] * len(function.inputs), "session_hash": f"hostile-{door}"}
+            asked(url, f"gradio_api/{door}", {**body, "event_data": value, "trigger_id": 1})
+    if door == "queue/join":
+        told = asked(url, f"gradio_api/queue/data?session_hash=hostile-{door}")[1]
+        assert texts.UNEXPECTED_ERROR.encode() in told, "something failed, so something could have been logged"
     assert visitor.predict(visitor.good).value["distribution"]
-    assert MARK not in logged.text + "".join(capfd.readouterr())
+    said = logged.text + "".join(capfd.readouterr())
+    assert MARK not in said
+    assert "A request failed with a" in said, "where it failed is there to be read"
 
 
 def test_gradio_alone_would_fetch(visitor: Visitor, fetched: list[str]) -> None:

@@ -1,18 +1,21 @@
-"""Every example of docs/space-api.md is run beside a page, and prints what it shows."""
+"""Every example of docs/space-api.md, and of the README's chapter on the page, is run beside a page."""
 
 import os
+import re
 import shutil
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from served_page import served
 
 pytest.importorskip("gradio_client")
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "space-api.md"
+PAGE, README = ROOT / "docs" / "space-api.md", ROOT / "README.md"
 sys.path.insert(0, str(ROOT / "tests" / "docs"))
 
 from documented_blocks import PageRun, blocks_of, missing_line  # noqa: E402
@@ -32,6 +35,8 @@ def test_the_examples_do_what_the_page_says(predictor: Any, captioning: Any, rea
         page.write_text(text.replace("http://127.0.0.1:7860", url.rstrip("/")), encoding="utf-8")
         blocks = blocks_of(page)
         assert len(blocks) > 8 and not any(block.not_run for block in blocks)
+        (asking,) = (block for block in blocks_of(README) if "http://127.0.0.1:7860" in block.code)
+        blocks.append(replace(asking, code=asking.code.replace("http://127.0.0.1:7860", url)))
         with PageRun(folder, environment, notes) as run:
             for block in blocks:
                 well, output = run.run(block)
@@ -52,3 +57,17 @@ def test_the_tables_name_what_there_is(predictor: Any) -> None:
         assert f"| `{name}` | {', '.join(f'`{argument}`' for argument in shown)} |" in text
     fields = set(schemas.PredictionAnswer.__annotations__) | set(schemas.ReasonAnswer.__annotations__)
     assert not [field for field in fields | set(schemas.TextAnswer.__annotations__) if f"`{field}`" not in text]
+
+
+def test_the_readme_shows_a_configuration_with_every_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from iec_hub.space.limits import Limits
+    from iec_hub.space.offering import CONFIG_VARIABLE, MODELS_VARIABLE, OfferedModel, load_offer
+
+    (shown,) = re.findall(r"```yaml\n(models:.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "space.yaml").write_text(shown, encoding="utf-8")
+    for variable in (CONFIG_VARIABLE, MODELS_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    offer = load_offer(tmp_path / "space.yaml")
+    assert offer.models == (OfferedModel("ugrie-mini"), OfferedModel("me/moods", "Cosy or free", "v1"))
+    assert offer.limits == Limits(), "they are the usual ones"
+    assert list(yaml.safe_load(shown)["limits"]) == [field.name for field in fields(Limits)]

@@ -39,6 +39,27 @@ def test_pictures_come_in_order_and_are_those_of_the_archive(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"], "something was unpacked"
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_pictures_as_large_as_those_of_phones_are_read(tmp_path: Path, method: int) -> None:
+    photograph = Image.open(PHOTOGRAPHS[0]).resize((1200, 900))
+    photograph.save(tmp_path / "large.png")
+    content = (tmp_path / "large.png").read_bytes()
+    path = archive(tmp_path / "phone.zip", {"IMG_2040.png": content}, method)
+    assert path.stat().st_size > 1_200_000, "no larger than what is read at once"
+    (source,) = gather([(path.name, path)], Limits())
+    assert source.error is None and source.read(Limits().file_bytes) == content
+
+
+def test_an_archive_may_be_larger_than_a_picture_but_not_without_end(tmp_path: Path) -> None:
+    content = PHOTOGRAPHS[0].read_bytes()
+    path = archive(tmp_path / "trip.zip", {f"{n}.jpg": content for n in range(4)}, zipfile.ZIP_STORED)
+    bounds = {"file_bytes": len(content) + 1, "archive_bytes": path.stat().st_size}
+    assert [source.error for source in gather([(path.name, path)], Limits(**bounds))] == [None] * 4
+    bounds["archive_bytes"] -= 1
+    ((name, error),) = [(source.name, source.error) for source in gather([(path.name, path)], Limits(**bounds))]
+    assert name == "trip.zip" and "trip.zip is larger than" in error and "pack fewer pictures" in error
+
+
 def test_hostile_entries_are_rows_with_their_reason_and_cost_the_good_one_nothing(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link.jpg")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from visiting import CONTRAST, DESKTOP, PHONE, ask, upload
+from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, upload
 
 from iec_hub.space import texts
 
@@ -126,9 +126,7 @@ def test_a_phone_shows_everything_within_its_width_and_goes_to_the_result(visit,
     ask(page, "mmm")
     assert page.evaluate(width) == PHONE["width"]
     page.wait_for_function("document.getElementById('iec-result').getBoundingClientRect().top < innerHeight / 2")
-    for element in page.locator(".iec-result *:visible").all():
-        box = element.bounding_box()
-        assert box is None or box["x"] + box["width"] <= PHONE["width"]
+    assert not beyond(page, ".iec-result *", PHONE["width"])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from visiting import CONTRAST, DESKTOP, PHONE, ask, upload
+from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, upload
 
 from iec_hub.space import texts
 
@@ -66,7 +66,7 @@ def test_another_method_offers_other_emotions_and_keeps_the_picture(visit_at, tw
     assert "A bright, sunny photo of something." in page.locator(".iec-caption").inner_text()
     # A choice that both offer stays, and its result says that nobody trained the method on it.
     page.get_by_label("Sentiments", exact=True).check()
-    assert texts.DERIVED in ask(page, "positive").inner_text()
+    page.locator("#iec-result .iec-done", has_text="positive").get_by_text(texts.DERIVED).wait_for()
     page.get_by_label("UGRIE", exact=True).check()
     page.get_by_label(texts.OWN_LABELS_CHOICE, exact=True).wait_for()
     assert page.get_by_label("Sentiments", exact=True).is_checked()
@@ -124,9 +124,7 @@ def test_words_and_changes_can_be_read_on_a_phone(result_page, viewport: dict[st
     page.get_by_role("button", name=texts.CAPTION_BUTTON).click()
     page.locator("#iec-result", has_text=texts.OWN_CAPTION).wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
-    for element in page.locator(".iec-result *:visible, .iec-editor *:visible").all():
-        box = element.bounding_box()
-        assert box is None or box["x"] + box["width"] <= viewport["width"]
+    assert not beyond(page, ".iec-result *, .iec-editor *", viewport["width"])
     for selector in (".iec-word", ".iec-change", ".iec-hint", ".iec-whole", ".iec-note", "#iec-method label span"):
         ratios = page.evaluate(CONTRAST, selector)
         assert ratios and min(ratios) >= 4.5, (selector, ratios)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from visiting import DESKTOP, PHONE
+from visiting import DESKTOP, PHONE, beyond
 
 from iec_hub.errors import DataError
 from iec_hub.prediction import EmotionPrediction, ScoredText, from_distribution
@@ -102,13 +102,13 @@ def comparison(predictor: Any, captioning: Any, reasoning: Any, tmp_path: Path) 
     return Comparison(service, str(tmp_path))
 
 
-def shown(comparison: Any, *asked: Any) -> list[str]:
+def shown(comparison: Any, *asked: Any, run: Callable[..., Any] | None = None) -> list[str]:
     """Everything that the tab shows, one after the other; file names stand for uploaded pictures."""
     folder = Path(comparison.uploads)
     files = [{"path": str(folder / each)} if isinstance(each, str) else each for each in asked[1:3]]
 
     async def collect() -> list[str]:
-        return [html async for html in comparison.show(asked[0], *files, *asked[3:])]
+        return [html async for html in (run or comparison.show)(asked[0], *files, *asked[3:])]
 
     # In a thread of its own: Playwright keeps a loop running in the tests' one.
     with ThreadPoolExecutor(1) as thread:
@@ -144,6 +144,20 @@ def test_one_picture_is_compared_under_two_methods_with_their_words(comparison) 
 def test_each_mistake_gets_its_sentence(comparison, asked: tuple[Any, ...], sentence: str) -> None:
     html = shown(comparison, *asked)[-1]
     assert sentence in html and texts.UNEXPECTED_ERROR not in html and 'role="alert"' in html
+
+
+def test_a_comparison_follows_the_choices_and_an_old_one_does_not_stay(comparison) -> None:
+    def followed(*asked: Any) -> list[str]:
+        return shown(comparison, *asked, run=comparison.show_if_ready)
+
+    assert "sadness" in followed("pictures", "black.png", "white.png", "ugrie", "", "mikels8", "")[-1]
+    for unready in (
+        ("pictures", "black.png", None, "ugrie", "", "mikels8", ""),
+        ("methods", None, "white.png", "ugrie", "escnet", "mikels8", ""),
+        ("pictures", "black.png", "white.png", "ugrie", "", "own", " , "),
+    ):
+        (html,) = followed(*unready)
+        assert texts.COMPARE_EMPTY_TITLE in html and 'role="alert"' not in html
 
 
 @pytest.fixture
@@ -206,6 +220,4 @@ def test_a_phone_shows_both_sides_within_its_width(tab) -> None:
     chosen(page, "pizza", "bed at night")
     page.locator(".iec-differences").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    for element in page.locator("#iec-compare-result *:visible").all():
-        box = element.bounding_box()
-        assert box is None or box["x"] + box["width"] <= PHONE["width"]
+    assert not beyond(page, "#iec-compare-result *", PHONE["width"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_space_reasoning_page import notice  # noqa: F401
-from visiting import CONTRAST, DESKTOP, PHONE, ask, upload
+from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, upload
 
 from iec_hub.space import texts
 
@@ -97,9 +97,7 @@ def test_a_picture_without_text_says_so_and_has_no_outlines(visit_at, reasoning_
 def test_everything_can_be_read_within_the_width_of_a_phone(result_page, theme: str) -> None:
     page = result_page(PHONE, theme)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    for element in page.locator(".iec-result *:visible").all():
-        box = element.bounding_box()
-        assert box is None or box["x"] + box["width"] <= PHONE["width"]
+    assert not beyond(page, ".iec-result *", PHONE["width"])
     for selector in (".iec-mark", ".iec-chip bdi", ".iec-part", ".iec-lead", ".iec-looked", ".iec-felt", ".iec-badge"):
         ratios = page.evaluate(CONTRAST, selector)
         assert ratios and min(ratios) >= 4.5, (selector, ratios)

@@ -47,7 +47,7 @@ def polygons(html: str, css_class: str = "iec-line") -> list[str]:
 
 def test_every_part_has_its_heading_and_a_line_that_explains_it() -> None:
     html, _ = result(reasoned())
-    assert tuple(re.findall(r"<h3>([^<]*)</h3>", html)) == (texts.DISTRIBUTION, *HEADINGS)
+    assert tuple(re.findall(r"<h3>([^<]*)</h3>", html)) == (texts.DISTRIBUTION, texts.WHY_SURE, *HEADINGS)
     for hint in (texts.CONCEPTS_HINT, texts.REASONING_HINT, texts.EMBEDDED_TEXT_HINT):
         assert hint in html
     assert "“fear”" in Collector(html).text

@@ -19,6 +19,11 @@ CONTRAST = """(selector) => {
     });
 }"""
 
+# Elements that are seen, and end further right than they may.
+_BEYOND = """([selector, width]) => [...document.querySelectorAll(selector)].filter((element) => {
+    const box = element.getBoundingClientRect();
+    return element.checkVisibility({visibilityProperty: true}) && box.width && box.height && box.right > width;
+}).map((element) => element.outerHTML.slice(0, 120))"""
 
 # What the tab for one picture shows when nothing more is to come.
 ANSWERED = "#iec-result .iec-done:not([data-old]), #iec-result .iec-error:not([data-old])"
@@ -47,6 +52,12 @@ def settle(page: Any) -> None:
     """Wait until all new answers are there."""
     page.locator(ANSWERED).first.wait_for()
     page.wait_for_function("!document.querySelector('#iec-result :is(.iec-waiting, .iec-deciding, .iec-working)')")
+
+
+def beyond(page: Any, selector: str, width: float) -> list[str]:
+    """The visible elements that reach beyond a width in pixels; there have to be elements to look at."""
+    assert page.locator(selector).count()
+    return page.evaluate(_BEYOND, [selector, width])
 
 
 def _mark_old(page: Any) -> None:
