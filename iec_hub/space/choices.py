@@ -92,8 +92,10 @@ def connect_choices(choices: Choices, methods: Mapping[str, Method]) -> list[Any
 def switched(methods: Mapping[str, Method], method: str, emotion_model: str) -> tuple[Any, ...]:
     """Updates of the emotion model, the labels and the hint after a method was chosen."""
     offered = offered_choices(methods, method)
-    if emotion_model not in {value for _, value in offered}:
-        emotion_model = chosen_methods(methods, method)[0].default.name
+    if emotion_model in {value for _, value in offered}:
+        # The value is not sent back: the visitor may have chosen another one meanwhile.
+        return gr.update(choices=offered), *revealed(methods, method, emotion_model)
+    emotion_model = chosen_methods(methods, method)[0].default.name
     return gr.update(choices=offered, value=emotion_model), *revealed(methods, method, emotion_model)
 
 

@@ -13,6 +13,7 @@ gradio_client = pytest.importorskip("gradio_client")
 
 from iec_hub.space import texts  # noqa: E402
 from iec_hub.space.answering import LONGEST_CAPTION, read_caption, split_labels  # noqa: E402
+from iec_hub.space.choices import switched  # noqa: E402
 from iec_hub.space.methods import chosen_method, page_methods  # noqa: E402
 
 
@@ -41,6 +42,13 @@ def test_methods_are_named_and_offer_what_they_can_tell(predictor, captioning) -
     assert methods["brightness"].note("custom") == texts.NOT_TRAINED
     with pytest.raises(DataError, match="no method 'oracle' here; use one of brightness, escnet"):
         chosen_method(methods, "oracle")
+
+
+def test_another_method_changes_the_choice_only_where_it_has_to(predictor, captioning) -> None:
+    """A visitor who chooses quickly would else be thrown back to the choice before."""
+    methods = page_methods([predictor, captioning])
+    assert "value" not in switched(methods, "escnet", "sentiment2")[0]
+    assert switched(methods, "escnet", "ekman7")[0]["value"] == "mikels8"
 
 
 def test_a_page_needs_predictors_of_different_methods(captioning) -> None:
