@@ -118,6 +118,8 @@ def _kind(reply: Reply) -> str:
     if reply.status >= 400:
         return "refused"
     if isinstance(reply.value, list):
+        if not all(isinstance(row, dict) for row in reply.value):
+            return "uploaded"
         fine = [row.get("prediction") or _is_sentence(row.get("error")) for row in reply.value]
         return "rows" if fine and all(fine) else "bad rows"
     return "answer" if isinstance(reply.value, dict) and reply.value.get("distribution") else "sentence"
@@ -308,7 +310,7 @@ def _requests() -> Iterator[Case]:
         "/assets/../../../app.py",
     ):
         yield Case(path, "request", "refused", lambda visitor, path=path: visitor.request("GET", path))
-    yield Case("too large a file", "upload", "refused", lambda visitor: visitor.upload(bytes(11_000_000)))
+    yield Case("too large a file", "upload", "refused", lambda visitor: visitor.upload(bytes(61_000_000)))
     many = _form([(b"files", b"a.png", b"x")] * 1001)
     yield Case("too many files", "upload", "refused", lambda v: v.request("POST", "/gradio_api/upload", *many))
     broken = _form([(b"files", b"a.png", MARK.encode())])
