@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from iec_hub.emotions import EmotionModel
 from iec_hub.space import texts
 from iec_hub.space.answering import ALL, OWN
 from iec_hub.space.methods import Method, chosen_method
@@ -38,22 +39,40 @@ def lay_out_choices(methods: Mapping[str, Method], prefix: str = "iec", together
         prefix: of the elements' ids, which have to differ between tabs.
         together: whether all methods can be chosen at once, which is then what the page begins with.
     """
-    first = next(iter(methods.values()))
+    named = method_choices(methods)
     if together and len(methods) > 1:
         named = [(texts.all_methods(len(methods)), ALL), *((texts.method_name(name), name) for name in methods)]
-    else:
-        named = [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()]
-    method = gr.Radio(
-        named,
-        value=named[0][1],
-        label=texts.METHOD,
-        visible=len(methods) > 1,
-        elem_id=f"{prefix}-method",
-        elem_classes=CALM,
-    )
+    method = lay_out_methods(named, f"{prefix}-method", visible=len(methods) > 1)
+    default = next(iter(methods.values())).default
+    return Choices(method, *lay_out_emotions(offered_choices(methods, named[0][1]), default, prefix))
+
+
+def method_choices(methods: Mapping[str, Method]) -> list[tuple[str, str]]:
+    """The methods as (shown, value)."""
+    return [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()]
+
+
+def lay_out_methods(
+    named: list[tuple[str, str]], element: str, label: str = texts.METHOD, chosen: int = 0, visible: bool = True
+) -> gr.Radio:
+    """Draw the choice of a method.
+
+    Args:
+        named: the methods as (shown, value).
+        element: the element's id.
+        chosen: the index of the one that is chosen.
+    """
+    value = named[chosen][1]
+    return gr.Radio(named, value=value, label=label, visible=visible, elem_id=element, elem_classes=CALM)
+
+
+def lay_out_emotions(
+    offered: list[tuple[str, str]], default: EmotionModel, prefix: str
+) -> tuple[gr.Radio, gr.Textbox, gr.Markdown]:
+    """Draw the choice of the emotions, with a box for own labels, and with what stands beneath both."""
     emotion_model = gr.Radio(
-        offered_choices(methods, named[0][1]),
-        value=first.default.name,
+        offered,
+        value=default.name,
         label=texts.EMOTION_MODEL,
         elem_id=f"{prefix}-emotion-model",
         elem_classes=CALM,
@@ -65,8 +84,7 @@ def lay_out_choices(methods: Mapping[str, Method], prefix: str = "iec", together
         visible=False,
         elem_id=f"{prefix}-labels",
     )
-    hint = gr.Markdown(texts.labels_hint(first.default.labels), elem_id=f"{prefix}-hint")
-    return Choices(method, emotion_model, labels, hint)
+    return emotion_model, labels, gr.Markdown(texts.labels_hint(default.labels), elem_id=f"{prefix}-hint")
 
 
 def connect_choices(choices: Choices, methods: Mapping[str, Method]) -> list[Any]:
@@ -91,12 +109,16 @@ def connect_choices(choices: Choices, methods: Mapping[str, Method]) -> list[Any
 
 def switched(methods: Mapping[str, Method], method: str, emotion_model: str) -> tuple[Any, ...]:
     """Updates of the emotion model, the labels and the hint after a method was chosen."""
-    offered = offered_choices(methods, method)
-    if emotion_model in {value for _, value in offered}:
-        # The value is not sent back: the visitor may have chosen another one meanwhile.
-        return gr.update(choices=offered), *revealed(methods, method, emotion_model)
-    emotion_model = chosen_methods(methods, method)[0].default.name
-    return gr.update(choices=offered, value=emotion_model), *revealed(methods, method, emotion_model)
+    chosen = still_offered(methods, method, emotion_model)
+    # What stays is not sent back: the visitor may have chosen another one meanwhile.
+    value = {} if chosen == emotion_model else {"value": chosen}
+    return gr.update(choices=offered_choices(methods, method), **value), *revealed(methods, method, chosen)
+
+
+def still_offered(methods: Mapping[str, Method], method: str, emotion_model: str) -> str:
+    """The emotions that were chosen, where the chosen method can tell them apart; else its usual ones."""
+    offered = {value for _, value in offered_choices(methods, method)}
+    return emotion_model if emotion_model in offered else chosen_methods(methods, method)[0].default.name
 
 
 def revealed(methods: Mapping[str, Method], method: str, emotion_model: str) -> tuple[Any, str]:

@@ -14,12 +14,13 @@ from iec_hub.prediction import EmotionPrediction
 from iec_hub.space import texts
 from iec_hub.space.answering import OWN, split_labels
 from iec_hub.space.batching import log_failure
-from iec_hub.space.choices import CALM, QUICK, emotion_model_choices
+from iec_hub.space.choices import CALM, QUICK, emotion_model_choices, lay_out_emotions, lay_out_methods, method_choices
 from iec_hub.space.differences import Side, comparison_html, empty_comparison_html
+from iec_hub.space.example_pictures import example_pictures, lay_out_examples
 from iec_hub.space.methods import Method, chosen_method
 from iec_hub.space.rendering import error_html
+from iec_hub.space.scrolling import into_sight
 from iec_hub.space.service import Question, Service
-from iec_hub.space.single import example_pictures
 from iec_hub.space.uploads import uploaded_file
 
 # Visitors who are answered at once; each waits in the models' own lines.
@@ -28,22 +29,9 @@ PICTURES, METHODS = "pictures", "methods"
 # Two examples that most viewers feel differently about.
 _CONTRAST = ("gull-over-the-sea", "street-signs-at-dusk")
 
-# Gradio gives the thumbnails no names, and draws a tab when it is opened first.
-_NAME_EXAMPLES = """() => {
-    const names = %s;
-    const name = () => document.querySelectorAll("[id^=iec-pair-examples]").forEach((gallery) =>
-        gallery.querySelectorAll(".gallery-item:not([aria-label])").forEach((button, index) =>
-            button.setAttribute("aria-label", names[index %% names.length])));
-    name();
-    new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
-}"""
 _CHOOSE_EXAMPLES = """() => %s.forEach((place, side) =>
     document.querySelectorAll("[id^=iec-pair-examples]")[side].querySelectorAll(".gallery-item")[place].click())"""
 _SWAP = "(what, a, b, first, second) => what === 'methods' ? [a, b, second, first] : [b, a, first, second]"
-_SHOW_RESULT = """() => { const result = document.getElementById("iec-compare-result");
-    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (window.matchMedia("(max-width: 800px)").matches || result.getBoundingClientRect().top < 0)
-        result.scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
 _PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 
 
@@ -66,8 +54,8 @@ class _Inputs:
         return [self.what, *self.pictures, *self.methods, self.emotion_model, self.labels]
 
 
-def build_comparison(page: gr.Blocks, service: Service) -> None:
-    """Lay out the tab inside the open `page` and connect its events."""
+def build_comparison(service: Service) -> None:
+    """Lay out the tab inside the open page and connect its events."""
     with gr.Row(elem_id="iec-compare"):
         with gr.Column(min_width=320, scale=2):
             given = _lay_out_inputs(service.methods)
@@ -75,8 +63,6 @@ def build_comparison(page: gr.Blocks, service: Service) -> None:
             result = gr.HTML(empty_comparison_html(), elem_id="iec-compare-result")
     settled = _connect_choices(given, service.methods)
     _connect_comparisons(given, settled, result, Comparison(service, given.pictures[0].GRADIO_CACHE))
-    names = [texts.example_name(path.stem) for path in example_pictures()]
-    page.load(None, js=_NAME_EXAMPLES % json.dumps(names), **_PRIVATE)
 
 
 class Comparison:
@@ -159,8 +145,6 @@ def _question(methods: list[Method], emotion_model: Any, labels: Any) -> Questio
 
 def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
     several = len(methods) > 1
-    named = [(texts.method_choice(name, each.predictor.name), name) for name, each in methods.items()]
-    first, second = list(methods.values())[0], list(methods.values())[1 if several else 0]
     what = gr.Radio(
         [(texts.COMPARE_PICTURES, PICTURES), (texts.COMPARE_METHODS, METHODS)],
         value=PICTURES,
@@ -174,44 +158,20 @@ def _lay_out_inputs(methods: Mapping[str, Method]) -> _Inputs:
         for title, letter in zip(texts.PICTURE_SIDES, texts.SIDES, strict=True):
             with gr.Column(min_width=140) as column:
                 pictures.append(_picture(title, letter))
-                examples.append(_examples(pictures[-1], letter))
+                examples.append(lay_out_examples(pictures[-1], f"iec-pair-examples-{letter.lower()}"))
             columns.append(column)
     with gr.Row(elem_id="iec-compare-buttons"):
         swap = gr.Button(texts.COMPARE_SWAP, size="md", min_width=120, elem_id="iec-compare-swap")
         example = gr.Button(texts.COMPARE_TRY, size="md", min_width=120, elem_id="iec-compare-example")
+    named = method_choices(methods)
+    first = next(iter(methods.values()))
     radios = (
-        gr.Radio(
-            named,
-            value=first.name,
-            label=texts.METHOD,
-            visible=several,
-            elem_id="iec-compare-method",
-            elem_classes=CALM,
-        ),
-        gr.Radio(
-            named,
-            value=second.name,
-            label=texts.COMPARE_SECOND_METHOD,
-            visible=False,
-            elem_id="iec-compare-other",
-            elem_classes=CALM,
+        lay_out_methods(named, "iec-compare-method", visible=several),
+        lay_out_methods(
+            named, "iec-compare-other", texts.COMPARE_SECOND_METHOD, chosen=1 if several else 0, visible=False
         ),
     )
-    emotion_model = gr.Radio(
-        emotion_model_choices(first),
-        value=first.default.name,
-        label=texts.EMOTION_MODEL,
-        elem_id="iec-compare-emotion-model",
-        elem_classes=CALM,
-    )
-    labels = gr.Textbox(
-        value="",
-        label=texts.OWN_LABELS,
-        placeholder=texts.OWN_LABELS_PLACEHOLDER,
-        visible=False,
-        elem_id="iec-compare-labels",
-    )
-    hint = gr.Markdown(texts.labels_hint(first.default.labels), elem_id="iec-compare-hint")
+    emotion_model, labels, hint = lay_out_emotions(emotion_model_choices(first), first.default, "iec-compare")
     compare = gr.Button(texts.COMPARE_BUTTON, variant="primary", size="lg", elem_id="iec-compare-button")
     return _Inputs(
         what, tuple(pictures), tuple(examples), columns[1], radios, emotion_model, labels, hint, compare, swap, example
@@ -231,17 +191,6 @@ def _picture(title: str, letter: str) -> gr.Image:
     )
 
 
-def _examples(picture: gr.Image, letter: str) -> Any:
-    return gr.Examples(
-        [[str(path)] for path in example_pictures()],
-        inputs=[picture],
-        label=texts.EXAMPLES,
-        elem_id=f"iec-pair-examples-{letter.lower()}",
-        cache_examples=False,
-        api_visibility="private",
-    )
-
-
 def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> list[Any]:
     """What is offered follows what is chosen: for two methods only what both can be asked for.
 
@@ -249,19 +198,21 @@ def _connect_choices(given: _Inputs, methods: Mapping[str, Method]) -> list[Any]
         the events, to be followed by a new comparison.
     """
 
-    def offer(what: str, first: str, second: str, emotion_model: str) -> tuple[Any, ...]:
+    def offer(what: str, first: str, second: str, emotion_model: str | None) -> tuple[Any, ...]:
         chosen = [chosen_method(methods, name) for name in ((first, second) if what == METHODS else (first,))]
         offered = emotion_model_choices(chosen[0])
         for method in chosen[1:]:
             values = [value for _, value in emotion_model_choices(method)]
             offered = [choice for choice in offered if choice[1] in values]
         values = [value for _, value in offered]
+        # What stays is not sent back: the visitor may have chosen another one meanwhile.
+        choice: dict[str, Any] = {"choices": offered}
         if emotion_model not in values:
             default = chosen[0].default.name
-            emotion_model = default if default in values else next(iter(values), None)
+            emotion_model = choice["value"] = default if default in values else next(iter(values), None)
         two = what == METHODS
         return (
-            gr.update(choices=offered, value=emotion_model),
+            gr.update(**choice),
             *reveal(first, emotion_model),
             gr.update(label=texts.COMPARE_FIRST_METHOD if two else texts.METHOD),
             gr.update(visible=two),
@@ -295,8 +246,8 @@ def _connect_comparisons(given: _Inputs, settled: list[Any], result: gr.HTML, co
         "concurrency_id": "compare",
         **_PRIVATE,
     }
-    given.compare.click(comparison.show, **run).then(None, js=_SHOW_RESULT, **_PRIVATE)
-    given.labels.submit(comparison.show, **run).then(None, js=_SHOW_RESULT, **_PRIVATE)
+    given.compare.click(comparison.show, **run).then(None, js=into_sight("iec-compare-result"), **_PRIVATE)
+    given.labels.submit(comparison.show, **run).then(None, js=into_sight("iec-compare-result"), **_PRIVATE)
     swapped = [given.what, *given.pictures, *given.methods]
     given.swap.click(None, swapped, swapped[1:], js=_SWAP, **_PRIVATE).then(comparison.show_if_ready, **run)
     for event in (*settled, *(examples.load_input_event for examples in given.examples)):

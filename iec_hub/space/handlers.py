@@ -80,8 +80,11 @@ def questions(
 
 def _target(chosen: list[Any], emotion_model: str, labels: Any, most: int) -> tuple[Question, EmotionModel]:
     if emotion_model != OWN:
-        models = (each.models[emotion_model] for each in chosen if emotion_model in each.models)
-        return Question(emotion_model=emotion_model), next(models)
+        # On a page, a question can be quicker than the new list of what the method just chosen can tell apart.
+        models = [each.models[emotion_model] for each in chosen if emotion_model in each.models]
+        if not models:
+            raise DataError(texts.COMPARE_OTHER_EMOTIONS.format(method=texts.method_name(chosen[0].name)))
+        return Question(emotion_model=emotion_model), models[0]
     labels = str(labels or "")
     if len(labels) > most:
         raise DataError(texts.LABELS_TOO_LONG.format(length=len(labels), most=most))

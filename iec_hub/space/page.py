@@ -12,6 +12,7 @@ from iec_hub.space.compare import build_comparison
 from iec_hub.space.discretion import DiscreetBlocks
 from iec_hub.space.door import KEPT_SECONDS, SWEEP_SECONDS, door_options
 from iec_hub.space.endpoints import build_endpoints
+from iec_hub.space.example_pictures import name_examples
 from iec_hub.space.limits import Limits
 from iec_hub.space.many import build_many_pictures
 from iec_hub.space.methods import Predictor, page_methods
@@ -45,9 +46,10 @@ def build_page(
             with gr.Tab(texts.TAB_MANY, id="many"):
                 build_many_pictures(page, service)
             with gr.Tab(texts.TAB_COMPARE, id="compare"):
-                build_comparison(page, service)
+                build_comparison(service)
             with gr.Tab(texts.TAB_ABOUT, id="about"):
                 build_about(page, service)
+        name_examples(page)
         build_endpoints(page, service)
     # The service has lines of its own, so this queue only has to hold whoever stands in one of them.
     page.queue(max_size=2 * service.limits.waiting, default_concurrency_limit=service.limits.waiting)

@@ -13,29 +13,27 @@ from iec_hub.errors import DataError, IecHubError
 from iec_hub.space import texts
 from iec_hub.space.answering import ALL, OWN
 from iec_hub.space.archives import megabytes
-from iec_hub.space.choices import QUICK, Choices, connect_choices, lay_out_choices, switched
+from iec_hub.space.choices import (
+    QUICK,
+    Choices,
+    connect_choices,
+    lay_out_choices,
+    offered_choices,
+    revealed,
+    still_offered,
+)
+from iec_hub.space.example_pictures import example_pictures, lay_out_examples
 from iec_hub.space.label_words import same_labels
 from iec_hub.space.method_cards import idle_card
 from iec_hub.space.methods import Method
 from iec_hub.space.rendering import error_html
+from iec_hub.space.scrolling import into_sight
 from iec_hub.space.service import Service
 from iec_hub.space.sharing import TABS, Settings, example_of, link_query, read_link
-from iec_hub.space.streaming import Card, Kept, Streaming, start_html, usual_words
+from iec_hub.space.streaming import Card, Kept, Streaming, Wish, start_html, usual_words
 from iec_hub.space.uploads import uploaded_file
 
-EXAMPLES = Path(__file__).parent / "examples"
 _FOLDS = Path(__file__).with_name("folds.js")
-# Narrow screens show the result far from the buttons, and any may be scrolled beyond what is new in it: go there.
-_SHOW_RESULT = """() => { const result = document.getElementById("iec-result");
-    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (window.matchMedia("(max-width: 800px)").matches || result.getBoundingClientRect().top < 0)
-        result.scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
-
-# Gradio gives the thumbnails no names, so a screen reader would say "button" eight times.
-_NAME_EXAMPLES = """() => { const names = %s;
-    document.querySelectorAll("#iec-examples .gallery-item").forEach(
-        (button, index) => button.setAttribute("aria-label", names[index])); }"""
-
 # The address follows the tab, so that it can be passed on; one that names a tab opens with it.
 _FOLLOW_TABS = """() => { const names = %s;
     const tabs = () => [...document.querySelectorAll('#iec-tabs > .tab-wrapper button[role="tab"]')];
@@ -97,11 +95,6 @@ class _Sharing:
     link: gr.Textbox
 
 
-def example_pictures() -> list[Path]:
-    """The pictures to try, in a fixed order."""
-    return sorted(EXAMPLES.glob("*.jpg"))
-
-
 def build_single_picture(page: gr.Blocks, service: Service) -> None:
     """Lay out the tab inside the open `page` and connect its events; the page begins with all methods."""
     methods = service.methods
@@ -120,8 +113,6 @@ def build_single_picture(page: gr.Blocks, service: Service) -> None:
     _connect_questions(given, streaming, kept)
     _connect_changes(given, streaming, kept)
     _connect_sharing(page, given, sharing, streaming, kept)
-    names = [texts.example_name(path.stem) for path in example_pictures()]
-    page.load(None, js=_NAME_EXAMPLES % json.dumps(names), **_PRIVATE)
     page.load(None, js=_FOLLOW_TABS % json.dumps(TABS), **_PRIVATE)
 
 
@@ -136,14 +127,7 @@ def _lay_out_inputs(service: Service) -> _Inputs:
         placeholder=texts.PICTURE_PLACEHOLDER.format(size=megabytes(service.limits.file_bytes)),
         elem_id="iec-picture",
     )
-    examples = gr.Examples(
-        [[str(path)] for path in example_pictures()],
-        inputs=[picture],
-        label=texts.EXAMPLES,
-        elem_id="iec-examples",
-        cache_examples=False,
-        api_visibility="private",
-    )
+    examples = lay_out_examples(picture, "iec-examples")
     button = gr.Button(texts.BUTTON, variant="primary", size="lg", elem_id="iec-button")
     choices = lay_out_choices(service.methods, together=True)
     readers = [texts.method_name(name) for name, method in service.methods.items() if method.own_labels]
@@ -195,41 +179,30 @@ def _connect_questions(given: _Inputs, streaming: Streaming, kept: gr.State) -> 
     """A new picture is asked about at once, and so is one that is there when a choice changes."""
     service, choices = streaming.service, given.choices
 
-    async def answer(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
-    ) -> Streamed:
-        async for updates in streaming.answer(image, method, emotions, labels, words, kept, _session(request)):
+    async def answer(request: gr.Request, *asked: Any) -> Streamed:
+        *wish, kept = asked
+        async for updates in streaming.answer(Wish(*wish), kept, _session(request)):
             yield updates
 
-    async def follow(
-        image: Any,
-        method: str,
-        emotions: str,
-        labels: str,
-        words: str,
-        kept: Kept,
-        request: gr.Request,
-        caption: str = "",
-    ) -> Streamed:
+    async def follow(request: gr.Request, *asked: Any, caption: str = "") -> Streamed:
+        *parts, kept = asked
+        wish = Wish(*parts)
         # Nothing to ask about yet; and own labels are still to be written.
-        if not image or (emotions == OWN and not labels.strip()):
-            yield streaming.start(method, _session(request))
+        if not wish.image or (wish.emotion_model == OWN and not wish.labels.strip()):
+            yield streaming.start(wish.method, kept, _session(request))
             return
-        async for updates in streaming.answer(
-            image, method, emotions, labels, words, kept, _session(request), caption
-        ):
+        async for updates in streaming.answer(wish, kept, _session(request), caption):
             yield updates
 
-    async def follow_choice(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
-    ) -> Streamed:
+    async def follow_choice(request: gr.Request, *asked: Any) -> Streamed:
         # Whoever looks at the same picture in another way has not taken back what they wrote about it.
-        async for updates in follow(image, method, emotions, labels, words, kept, request, kept.caption):
+        async for updates in follow(request, *asked, caption=asked[-1].caption):
             yield updates
 
-    def refill(method: str, emotions: str, labels: str, words: str) -> tuple[Any, str]:
+    def refill(method: str, emotions: str, labels: str, words: str) -> tuple[Any, Any]:
         usual = usual_words(service, method, emotions, labels)
-        return gr.update(visible=bool(usual)), words if same_labels(words, usual) else usual
+        # What stays is not sent back: the visitor may be writing.
+        return gr.update(visible=bool(usual)), gr.skip() if same_labels(words, usual) else usual
 
     options: dict[str, Any] = {"inputs": [*given.asked, kept], "outputs": streaming.outputs, **_ASK}
     refilling: dict[str, Any] = {
@@ -243,17 +216,16 @@ def _connect_questions(given: _Inputs, streaming: Streaming, kept: gr.State) -> 
     submitted = choices.labels.submit(refill, **refilling).then(answer, **options)
     tried = given.examples.load_input_event.then(follow, **options)
     for event in (picture, asked, submitted, tried):
-        event.then(None, js=_SHOW_RESULT, **_PRIVATE)
+        event.then(None, js=into_sight("iec-result"), **_PRIVATE)
 
 
 def _connect_changes(given: _Inputs, streaming: Streaming, kept: gr.State) -> None:
     """What a visitor changes about a caption or the words is answered in the cards that go by them."""
     options: dict[str, Any] = {"outputs": streaming.outputs, **_ASK}
 
-    async def change_words(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
-    ) -> Streamed:
-        async for updates in streaming.change(image, method, emotions, labels, words, kept, _session(request)):
+    async def change_words(request: gr.Request, *asked: Any) -> Streamed:
+        *wish, kept = asked
+        async for updates in streaming.change(Wish(*wish), kept, _session(request)):
             yield updates
 
     def usual(method: str, emotions: str, labels: str) -> str:
@@ -270,18 +242,14 @@ def _connect_changes(given: _Inputs, streaming: Streaming, kept: gr.State) -> No
 def _connect_caption(
     name: str, card: Card, asked: list[Any], streaming: Streaming, options: Mapping[str, Any]
 ) -> None:
-    async def change(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, written: str, request: gr.Request
-    ) -> Streamed:
-        async for updates in streaming.change(
-            image, method, emotions, labels, words, kept, _session(request), name, written
-        ):
+    async def change(request: gr.Request, *asked: Any) -> Streamed:
+        *wish, kept, written = asked
+        async for updates in streaming.change(Wish(*wish), kept, _session(request), name, written):
             yield updates
 
-    async def go_back(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, request: gr.Request
-    ) -> Streamed:
-        async for updates in streaming.change(image, method, emotions, labels, words, kept, _session(request), name):
+    async def go_back(request: gr.Request, *asked: Any) -> Streamed:
+        *wish, kept = asked
+        async for updates in streaming.change(Wish(*wish), kept, _session(request), name):
             yield updates
 
     for ask in (card.predict.click, card.caption.submit):
@@ -304,17 +272,15 @@ def _connect_sharing(page: gr.Blocks, given: _Inputs, sharing: _Sharing, streami
         return gr.update(value=link_query(settings), info=note, visible=True)
 
     def apply(request: gr.Request) -> tuple[Any, ...]:
-        return _applied(service, str(request.query_params or ""), examples)
+        return link_updates(service, str(request.query_params or ""), examples)
 
-    async def answer(
-        image: Any, method: str, emotions: str, labels: str, words: str, kept: Kept, written: str, request: gr.Request
-    ) -> Streamed:
-        if not image:
+    async def answer(request: gr.Request, *asked: Any) -> Streamed:
+        *parts, kept, written = asked
+        wish = Wish(*parts)
+        if not wish.image:
             yield {streaming.summary: gr.skip()}
             return
-        async for updates in streaming.answer(
-            image, method, emotions, labels, words, kept, _session(request), written
-        ):
+        async for updates in streaming.answer(wish, kept, _session(request), written):
             yield updates
 
     asked = [*given.asked, kept]
@@ -330,7 +296,7 @@ def _session(request: gr.Request) -> str:
     return request.session_hash or ""
 
 
-def _applied(service: Service, query: str, examples: list[Path]) -> tuple[Any, ...]:
+def link_updates(service: Service, query: str, examples: list[Path]) -> tuple[Any, ...]:
     """Updates of the summary, the choices, the words, the picture and the caption, after a link was opened."""
     methods = service.methods
     try:
@@ -340,13 +306,14 @@ def _applied(service: Service, query: str, examples: list[Path]) -> tuple[Any, .
     if settings is None:
         return (*[gr.skip()] * 9,)
     method = settings.method or (ALL if len(methods) > 1 else next(iter(methods)))
-    emotion_model, labels, hint = switched(methods, method, settings.emotions)
-    words = settings.words or usual_words(service, method, emotion_model["value"], settings.labels)
+    emotions = still_offered(methods, method, settings.emotions)
+    labels, hint = revealed(methods, method, emotions)
+    words = settings.words or usual_words(service, method, emotions, settings.labels)
     picture = next((str(path) for path in examples if path.stem == settings.example), None)
     return (
         gr.skip(),
         method,
-        emotion_model,
+        gr.update(choices=offered_choices(methods, method), value=emotions),
         {**labels, "value": settings.labels},
         hint,
         gr.update(visible=bool(words), open=bool(settings.words)),

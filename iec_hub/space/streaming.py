@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,25 @@ from iec_hub.space.uploads import uploaded_file
 Updates = dict[Any, Any]
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a visitor asks about, as the components send it, unchecked.
+
+    Attributes:
+        image: what the picture's component sends.
+        method: a name, or `ALL`.
+        emotion_model: a name, or `OWN` for the labels in `labels`.
+        labels: the visitor's own, as a text.
+        words: the words for the emotions as a text.
+    """
+
+    image: Any
+    method: str
+    emotion_model: str
+    labels: str
+    words: str
+
+
 @dataclass
 class Kept:
     """What is kept of a visitor's last question while the page is open, and of nothing uploaded.
@@ -34,26 +54,38 @@ class Kept:
         answers: by method, without evidence and without text that stood in the picture.
         captions: by method, those that the visitor wrote.
         changed: the methods whose answer rests on the visitor's caption or words.
-        turn: counts the questions about pictures, so that one that came late does not undo a later one.
+        asked: the number of the last question.
+        latest: by method, the number of the question that its card is for: what comes late does not undo it.
     """
 
     answers: dict[str, EmotionPrediction] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
-    turn: int = 0
+    asked: int = 0
+    latest: dict[str, int] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:
         """The caption that the visitor wrote for the picture; empty where there is none."""
         return next(filter(None, self.captions.values()), "")
 
-    def begin(self) -> int:
-        """Forget the last answers; the number of the new question."""
+    def begin(self, asked: Mapping[str, Asked]) -> int:
+        """The number of a new question, which is what the cards of the methods it asks are for from now on."""
+        self.asked += 1
+        self.latest.update(dict.fromkeys(asked, self.asked))
+        self.captions.update({name: each.question.caption for name, each in asked.items()})
+        return self.asked
+
+    def still_asked(self, number: int) -> bool:
+        """Whether no newer question has taken the place of this one on every card."""
+        return number == self.asked or number in self.latest.values()
+
+    def forget(self) -> None:
+        """Forget all that was asked and answered, as the picture or what is asked about it is another."""
         self.answers.clear()
         self.captions.clear()
         self.changed.clear()
-        self.turn += 1
-        return self.turn
+        self.latest.clear()
 
 
 @dataclass(frozen=True)
@@ -101,22 +133,13 @@ class Streaming:
             parts += [part for part in (card.column, card.html, card.editor, card.caption) if part is not None]
         return parts
 
-    def start(self, method: str, session: str) -> Updates:
+    def start(self, method: str, kept: Kept, session: str) -> Updates:
         """The cards as they are before there is a picture."""
         self._asking.stop(session)
+        kept.forget()
         return {self.summary: start_html(), **self._idle(method)}
 
-    async def answer(
-        self,
-        image: Any,
-        method: str,
-        emotion_model: str,
-        labels: str,
-        words: str,
-        kept: Kept,
-        session: str,
-        caption: str = "",
-    ) -> AsyncIterator[Updates]:
+    async def answer(self, wish: Wish, kept: Kept, session: str, caption: str = "") -> AsyncIterator[Updates]:
         """Ask every chosen method, and show each answer as soon as it is there.
 
         Args:
@@ -124,32 +147,33 @@ class Streaming:
             caption: the visitor's, for the methods that read one; empty for their own.
         """
         self._asking.stop(session)
-        turn = kept.begin()
+        kept.forget()
         try:
-            asked = questions(self.service, method, emotion_model, labels, words, caption)
-            picture = await self.service.open(uploaded_file(image, self.uploads))
+            asked = self._questions(wish, caption)
+            file = uploaded_file(wish.image, self.uploads)
         except IecHubError as error:
-            yield {self.summary: error_html(str(error)), **self._idle(method)}
+            yield {self.summary: error_html(str(error)), **self._idle(wish.method)}
             return
-        if turn != kept.turn:
+        number = kept.begin(asked)
+        picture, failure = await self._opened(file)
+        newer = {name for name, latest in kept.latest.items() if latest != number}
+        if not kept.still_asked(number):
             yield {self.summary: gr.skip()}
             return
-        yield {self.summary: self._at_work(method), **self._waiting(method, asked, picture)}
-        async for updates in self._stream(picture, method, asked, kept, session):
+        if picture is None:
+            yield {self.summary: error_html(failure), **self._idle(wish.method)}
+            return
+        waiting = self._waiting(wish.method, asked, picture)
+        yield {self.summary: self._at_work(wish.method), **waiting} | {
+            self.cards[each].html: gr.skip() for each in newer
+        }
+        asked = {name: each for name, each in asked.items() if name not in newer}
+        async for updates in self._stream(picture, wish.method, asked, kept, number, session):
             yield updates
-        yield {self.summary: self._summary(method, kept) if turn == kept.turn else gr.skip()}
+        yield {self.summary: self._summary(wish.method, kept) if kept.still_asked(number) else gr.skip()}
 
     async def change(
-        self,
-        image: Any,
-        method: str,
-        emotion_model: str,
-        labels: str,
-        words: str,
-        kept: Kept,
-        session: str,
-        name: str = "",
-        caption: str | None = None,
+        self, wish: Wish, kept: Kept, session: str, name: str = "", caption: str | None = None
     ) -> AsyncIterator[Updates]:
         """Ask anew after a visitor changed a caption, or the words for the emotions; the other cards stay.
 
@@ -161,23 +185,39 @@ class Streaming:
         try:
             if caption is not None and not read_caption(caption, self.service.limits.caption):
                 raise DataError(texts.CAPTION_EMPTY)
-            every = questions(self.service, method, emotion_model, labels, words, caption or "")
-            asked = {each: question for each, question in every.items() if each in changed}
-            picture = await self.service.open(uploaded_file(image, self.uploads))
+            every = self._questions(wish, caption or "")
+            file = uploaded_file(wish.image, self.uploads)
         except IecHubError as error:
             if name:
                 yield {self.cards[name].html: failed_card(self.service.methods[name], str(error))}
             else:
                 yield {self.summary: error_html(str(error))}
             return
-        keep_editor = caption is not None
+        asked = {each: question for each, question in every.items() if each in changed}
         if not asked:
             yield {self.summary: gr.skip()}
             return
-        yield {self.cards[each].html: self._card_at_work(each, asked[each], picture, method) for each in asked}
-        async for updates in self._stream(picture, method, asked, kept, session, keep_editor):
+        number = kept.begin(asked)
+        picture, failure = await self._opened(file)
+        asked = {each: question for each, question in asked.items() if kept.latest.get(each) == number}
+        if picture is None or not asked:
+            failed = {self.cards[each].html: failed_card(self.service.methods[each], failure) for each in asked}
+            yield failed or {self.summary: gr.skip()}
+            return
+        yield {self.cards[each].html: self._card_at_work(each, asked[each], picture, wish.method) for each in asked}
+        async for updates in self._stream(picture, wish.method, asked, kept, number, session, caption is not None):
             yield updates
-        yield {self.summary: self._summary(method, kept)}
+        yield {self.summary: self._summary(wish.method, kept) if kept.still_asked(number) else gr.skip()}
+
+    async def _opened(self, file: Path) -> tuple[Picture | None, str]:
+        """The picture, or None and a sentence that says why there is none."""
+        try:
+            return await self.service.open(file), ""
+        except IecHubError as error:
+            return None, str(error)
+
+    def _questions(self, wish: Wish, caption: str) -> dict[str, Asked]:
+        return questions(self.service, wish.method, wish.emotion_model, wish.labels, wish.words, caption)
 
     async def _stream(
         self,
@@ -185,21 +225,24 @@ class Streaming:
         method: str,
         asked: Mapping[str, Asked],
         kept: Kept,
+        number: int,
         session: str,
         keep_editor: bool = False,
     ) -> AsyncIterator[Updates]:
         async for name, news in self._asking.answers(session, picture, asked):
             # Encoding pictures takes a while, and the event loop serves every visitor.
             html = await asyncio.to_thread(self._drawn, name, news, asked[name], picture, method)
+            if kept.latest.get(name) != number:
+                continue
             updates: Updates = {self.cards[name].html: html}
             if isinstance(news, Answered):
                 kept.answers[name] = replace(news.prediction, evidence=None, embedded_text=None)
-                kept.captions[name] = asked[name].question.caption
                 kept.changed.discard(name)
                 kept.changed |= set() if asked[name].before is None else {name}
                 updates |= {} if keep_editor else self._editor(name, news.prediction)
             elif isinstance(news, Failed):
                 kept.answers.pop(name, None)
+                kept.captions.pop(name, None)
             yield updates
 
     def _drawn(

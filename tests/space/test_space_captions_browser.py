@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, upload
+from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, choose, upload
 
 from iec_hub.space import texts
 
@@ -31,9 +31,7 @@ def result_page(visit_at: Any, two_methods_url: str, half: Path) -> Any:
     def open_result(viewport: dict[str, int] = DESKTOP, theme: str = "light") -> Any:
         page = visit_at(two_methods_url, viewport, theme)
         upload(page, half)
-        page.get_by_label("ESCNet", exact=True).check()
-        page.locator("#iec-emotion-model").get_by_text(texts.OWN_LABELS_CHOICE).wait_for(state="detached")
-        ask(page, texts.CAPTION)
+        choose(page, "ESCNet")
         caption_box(page).wait_for()
         return page
 

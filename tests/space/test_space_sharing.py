@@ -14,10 +14,12 @@ from iec_hub.space.label_words import with_words, words_text
 from iec_hub.space.limits import Limits
 from iec_hub.space.methods import page_methods
 
-pytest.importorskip("gradio")
+gr = pytest.importorskip("gradio")
 
+from iec_hub.space.example_pictures import example_pictures  # noqa: E402
+from iec_hub.space.service import Service  # noqa: E402
 from iec_hub.space.sharing import LONGEST_LINK, Settings, example_of, link_query, read_link  # noqa: E402
-from iec_hub.space.single import example_pictures  # noqa: E402
+from iec_hub.space.single import link_updates  # noqa: E402
 
 MODEL = EMOTION_MODELS["mikels8"]
 
@@ -113,3 +115,24 @@ def test_changed_words_change_only_their_emotion() -> None:
 def test_bad_words_are_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         with_words(MODEL, text, 4000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "emotions"),
+    [
+        (Settings(method="ugrie", emotions="ekman7", example="pizza"), "ekman7"),
+        (Settings(method="ugrie", emotions="mikels8"), "mikels8"),
+        (Settings(method="ugrie", words="awe: wonder"), "mikels8"),
+        (Settings(method="ugrie", emotions=OWN, labels="cosy, eerie"), OWN),
+    ],
+)
+def test_an_opened_link_chooses_all_that_it_names(settings: Settings, emotions: str, methods) -> None:
+    service = Service(methods, Limits())
+    _, method, choice, labels, hint, editor, words, picture, _ = link_updates(
+        service, link_query(settings), example_pictures()
+    )
+    assert (method, choice["value"], labels["value"]) == ("ugrie", emotions, settings.labels)
+    assert emotions in [value for _, value in choice["choices"]]
+    assert labels["visible"] == (emotions == OWN) and hint and editor["open"] == bool(settings.words)
+    assert words.startswith(settings.words or ("cosy: " if emotions == OWN else ""))
+    assert Path(picture).stem == settings.example if settings.example else picture == gr.skip()

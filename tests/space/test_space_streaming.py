@@ -1,9 +1,12 @@
 """Answers as they come: partial ones first, each method on its own, and only those to the latest question."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from pages import completed, prediction
 from PIL import Image
@@ -16,6 +19,7 @@ from iec_hub.space.handlers import Answered, Asked, Asking, Failed, questions
 from iec_hub.space.method_cards import answer_card, idle_card, unable_card, waiting_card
 from iec_hub.space.methods import page_methods
 from iec_hub.space.service import Picture, Question, Service
+from iec_hub.space.streaming import Card, Kept, Streaming, Wish
 
 PICTURE = Picture(Image.new("RGB", (30, 20)), Image.new("RGB", (30, 20)))
 AWE, FEAR = prediction({"awe": 0.7, "fear": 0.3}), prediction({"awe": 0.2, "fear": 0.8})
@@ -154,3 +158,103 @@ def test_cards_keep_their_places_from_the_first_moment_to_the_last(service: Slow
     assert texts.NO_CONCEPTS in partial and texts.EMBEDDED_TEXT not in partial
     assert texts.METHOD_IDEAS["ugrie"] in idle_card(method)
     assert "Mikels&#x27; emotions" in unable_card(service.methods["escnet"])
+
+
+CARD, SUMMARY = "card of escnet", "summary"
+
+
+def streaming_for(service: Slow, tmp_path: Path) -> tuple[Streaming, Wish]:
+    """A page for one method; its components are only told apart."""
+    PICTURE.image.save(tmp_path / "picture.png")
+    wish = Wish({"path": str(tmp_path / "picture.png")}, "escnet", "mikels8", "", "")
+    cards = {"escnet": Card("column", CARD, "editor", "caption")}
+    return Streaming(service, SUMMARY, cards, str(tmp_path)), wish
+
+
+async def every(updates: AsyncIterator[dict]) -> list[dict]:
+    return [each async for each in updates]
+
+
+async def shown_on_card(updates: AsyncIterator[dict]) -> list[str]:
+    return [each[CARD] for each in await every(updates) if isinstance(each.get(CARD), str)]
+
+
+def test_an_answer_that_is_drawn_late_does_not_undo_a_newer_one(
+    service: Slow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, wish = streaming_for(service, tmp_path)
+    drawing, drawn = threading.Event(), threading.Event()
+
+    def draw(method: Any, prediction: EmotionPrediction, *_: Any, **__: Any) -> str:
+        if prediction is AWE:
+            drawing.set()
+            assert drawn.wait(20)
+        return "awe" if prediction is AWE else "fear"
+
+    monkeypatch.setattr("iec_hub.space.streaming.answer_card", draw)
+    service.let_go["escnet"].set()
+    kept = Kept()
+
+    async def visit() -> tuple[list[str], list[str]]:
+        first = asyncio.create_task(shown_on_card(page.answer(wish, kept, "visitor")))
+        await asyncio.to_thread(drawing.wait, 20)
+        newer = await shown_on_card(page.change(wish, kept, "visitor", "escnet", "A dark room"))
+        drawn.set()
+        return await first, newer
+
+    late, newer = completed(visit())
+    assert newer[-1] == "fear" and "awe" not in late
+    assert kept.answers["escnet"].emotion == "fear" and kept.caption == "A dark room"
+
+
+def test_a_picture_that_is_opened_late_is_not_asked_about_after_a_newer_question(
+    service: Slow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, wish = streaming_for(service, tmp_path)
+    service.let_go["escnet"].set()
+    kept, opened = Kept(), asyncio.Event()
+    calls = iter([opened.wait, None])
+
+    async def open_slowly(file: Any) -> Picture:
+        if wait := next(calls):
+            await wait()
+        return PICTURE
+
+    monkeypatch.setattr(service, "open", open_slowly)
+
+    async def visit() -> tuple[list[dict], list[str]]:
+        first = asyncio.create_task(every(page.answer(wish, kept, "visitor")))
+        await asyncio.sleep(0.01)
+        newer = await shown_on_card(page.change(wish, kept, "visitor", "escnet", "A dark room"))
+        opened.set()
+        return await first, newer
+
+    late, newer = completed(visit())
+    assert late == [{SUMMARY: gr.skip()}] and len(newer) > 1 and kept.answers["escnet"].emotion == "fear"
+
+
+def test_a_caption_is_kept_while_its_answer_is_on_the_way_and_forgotten_with_a_new_picture(
+    service: Slow, tmp_path: Path
+) -> None:
+    page, wish = streaming_for(service, tmp_path)
+    kept = Kept()
+
+    async def visit() -> list[str]:
+        change = asyncio.create_task(shown_on_card(page.change(wish, kept, "visitor", "escnet", "A dark room")))
+        await asyncio.sleep(0.01)
+        captions = [kept.caption]
+        service.let_go["escnet"].set()
+        await change
+        await shown_on_card(page.change(wish, kept, "visitor", "escnet", "bad"))
+        captions.append(kept.caption)
+        await shown_on_card(page.change(wish, kept, "visitor", "escnet", "A dark room"))
+        await shown_on_card(page.answer(wish, kept, "visitor"))
+        return [*captions, kept.caption]
+
+    assert completed(visit()) == ["A dark room", "", ""]
+
+
+def test_a_question_that_is_quicker_than_the_choices_is_a_sentence(service: Slow) -> None:
+    """Whoever presses the button right after choosing a method may still ask it about the emotions of another."""
+    with pytest.raises(DataError, match="cannot be asked for these emotions; choose others"):
+        questions(service, "escnet", "ekman7", "")

@@ -48,6 +48,13 @@ def ask(page: Any, expected: str) -> Any:
     return result
 
 
+def choose(page: Any, choice: str) -> None:
+    """Choose a method or emotions for the picture that is there, and wait for the new answers."""
+    _mark_old(page)
+    page.get_by_label(choice, exact=True).check()
+    settle(page)
+
+
 def settle(page: Any) -> None:
     """Wait until all new answers are there."""
     page.locator(ANSWERED).first.wait_for()
