@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -42,6 +41,7 @@ from iec_hub.finetuning.arguments import TrainingSettings, read_config
 from iec_hub.finetuning.escnet_arguments import frozen_parts, parse_arguments
 from iec_hub.finetuning.escnet_captioning import fit_emotion_words
 from iec_hub.finetuning.features import cached_image_features
+from iec_hub.finetuning.image_training import chosen_settings
 from iec_hub.finetuning.measuring import calibrate, source_logits
 from iec_hub.finetuning.run import TrainingRun
 from iec_hub.finetuning.training_sets import load_data
@@ -97,7 +97,9 @@ class Bench:
         self.folder = work / "bench" / self._key()
         self.folder.mkdir(parents=True, exist_ok=True)
         data, start, recipe = self.settings(0, self.folder)[:3]
-        self.run = escnet_run(start, recipe)
+        self.run = chosen_settings(
+            stages.EscnetRun, recipe, freeze=frozen_parts(start.freeze), cache=Path(recipe.cache)
+        )
         set_seed(0)
         self.datasets = {dataset.name: dataset for dataset in load_data(data, start, 0)}
         self.model, self.processor = self.load({})
@@ -179,13 +181,6 @@ class Bench:
                 command.write_all_captions(model, processor, everything, self.run, varied=split == "train")
                 written[kind] |= {f"{split}/{source.name}": source.captions for source in everything}
         return written
-
-
-def escnet_run(start: Any, recipe: Any) -> stages.EscnetRun:
-    """The settings of a run, as the command takes them from its arguments."""
-    names = {item.name for item in dataclasses.fields(stages.EscnetRun)} - {"freeze", "cache"}
-    chosen = {name: value for name, value in vars(recipe).items() if name in names}
-    return stages.EscnetRun(freeze=frozen_parts(start.freeze), cache=Path(recipe.cache), **chosen)
 
 
 def store(file: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 FIXTURES = Path(__file__).parent / "fixtures"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TINY_SIDE = 64
+_SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+_VISION = {
+    "model_type": "clip_vision_model",
+    "num_hidden_layers": 2,
+    "image_size": TINY_SIDE,
+    "patch_size": 16,
+    # Weights of the usual size (0.02) are too small to tell pictures apart through this few channels.
+    "initializer_factor": 3.0,
+    **_SIZE,
+}
 
 
 @pytest.fixture(scope="session")
@@ -65,20 +76,34 @@ def tiny_tokenizer() -> Any:
     )
 
 
+def _bert(tokenizer: Any, positions: int) -> dict[str, Any]:
+    """The configuration of a tiny BERT."""
+    text = {"model_type": "bert", "vocab_size": len(tokenizer), "num_hidden_layers": 1, **_SIZE}
+    return text | {
+        "max_position_embeddings": positions,
+        "initializer_range": 0.3,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _random(kind: Any, processor: Any, tokenizer: Any, fields: dict[str, Any], seed: int) -> tuple[Any, Any]:
+    """A model with random weights, and its processor."""
+    from transformers import ViTImageProcessor
+
+    torch.manual_seed(seed)
+    model = kind(kind.config_class(**copy.deepcopy(fields))).eval()
+    image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
+    return model, processor(image_processor, tokenizer).adopt(model.config)
+
+
 @pytest.fixture(scope="session")
 def build_tiny_ugrie(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
     """`build(seed=0, **config fields) -> (model, processor)`: a ViT-like tower, a two-layer BART, random weights."""
 
     def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
-        from transformers import ViTImageProcessor
-
-        from iec_hub.models import UgrieConfig, UgrieForImageEmotion, UgrieProcessor
+        from iec_hub.models import UgrieForImageEmotion, UgrieProcessor
 
         tokenizer = tiny_tokenizer
-        # Weights of the usual size (0.02) are too small to tell pictures apart through this few channels.
-        vision = {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64}
-        vision |= {"num_hidden_layers": 2, "num_attention_heads": 2, "image_size": TINY_SIDE, "patch_size": 16}
-        vision |= {"initializer_factor": 3.0}
         text = {"model_type": "bart", "vocab_size": len(tokenizer), "d_model": 32, "max_position_embeddings": 128}
         text |= {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
         text |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "forced_eos_token_id": None}
@@ -86,16 +111,13 @@ def build_tiny_ugrie(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
         text |= {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id}
         text |= {"eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.eos_token_id}
         settings = {
-            "vision_config": vision,
+            "vision_config": _VISION,
             "text_config": text,
             "emotion_models": ["mikels8", "ekman7"],
             "prefix_length": 4,
             "initializer_range": 0.3,
         }
-        torch.manual_seed(seed)
-        model = UgrieForImageEmotion(UgrieConfig(**(settings | fields))).eval()
-        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
-        return model, UgrieProcessor(image_processor, tokenizer).adopt(model.config)
+        return _random(UgrieForImageEmotion, UgrieProcessor, tokenizer, settings | fields, seed)
 
     return build
 
@@ -118,31 +140,21 @@ def build_tiny_escnet(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
     """
 
     def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
-        from transformers import ViTImageProcessor
+        from iec_hub.models import EscnetForImageEmotion, EscnetProcessor
 
-        from iec_hub.models import EscnetConfig, EscnetForImageEmotion, EscnetProcessor
-
-        size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-        vision = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "image_size": TINY_SIDE, "patch_size": 16}
-        vision |= {"initializer_factor": 3.0, **size}
-        text = {"model_type": "bert", "vocab_size": len(tiny_tokenizer), "num_hidden_layers": 1, **size}
-        text |= {"max_position_embeddings": 130, "initializer_range": 0.3, "pad_token_id": tiny_tokenizer.pad_token_id}
         words = (("object", "dog"), ("object", "tree"), ("scene", "beach"), ("scene", "street"))
         words += (("human_action", "running"), ("facial_expression", "happy"))
         labels = [{"label": label, "attribute": attribute, "threshold": 0.5} for attribute, label in words]
         settings = {
-            "vision_config": vision,
-            "text_config": text,
+            "vision_config": _VISION,
+            "text_config": _bert(tiny_tokenizer, 130),
             "captioner_config": {"model_type": "attribute_captioner", "labels": labels, "pooled_size": 32},
             "emotion_models": ["mikels8", "ekman7"],
             "fusion_size": 32,
             "fusion_heads": 4,
             "initializer_range": 0.1,
         }
-        torch.manual_seed(seed)
-        model = EscnetForImageEmotion(EscnetConfig(**(settings | fields))).eval()
-        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
-        return model, EscnetProcessor(image_processor, tiny_tokenizer).adopt(model.config)
+        return _random(EscnetForImageEmotion, EscnetProcessor, tiny_tokenizer, settings | fields, seed)
 
     return build
 
@@ -174,21 +186,14 @@ def build_tiny_aciec(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
     """
 
     def build(seed: int = 0, **fields: Any) -> tuple[Any, Any]:
-        from transformers import ViTImageProcessor
+        from iec_hub.models import AciecForImageEmotion, AciecProcessor
 
-        from iec_hub.models import AciecConfig, AciecForImageEmotion, AciecProcessor
-
-        size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-        vision = {"model_type": "clip_vision_model", "num_hidden_layers": 2, "image_size": TINY_SIDE, "patch_size": 16}
-        vision |= {"initializer_factor": 3.0, **size}
-        text = {"model_type": "bert", "vocab_size": len(tiny_tokenizer), "num_hidden_layers": 1, **size}
-        text |= {"max_position_embeddings": 258, "initializer_range": 0.3, "pad_token_id": tiny_tokenizer.pad_token_id}
         words = (("object", "dog"), ("object", "tree"), ("scene", "beach"), ("human_action", "running"))
         labels = [{"label": label, "attribute": attribute, "threshold": 0.5} for attribute, label in words]
         things = ("dog", "forest", "house", "sky")
         settings = {
-            "vision_config": vision,
-            "text_config": text,
+            "vision_config": _VISION,
+            "text_config": _bert(tiny_tokenizer, 258),
             "observer_config": {"model_type": "attribute_captioner", "labels": labels, "pooled_size": 32},
             "concepts": [f"{how} {what}" for what in things for how in ("happy", "misty", "scary")],
             "concept_size": 16,
@@ -196,10 +201,7 @@ def build_tiny_aciec(tiny_tokenizer: Any) -> Callable[..., tuple[Any, Any]]:
             "emotion_models": ["mikels8", "ekman7"],
             "initializer_range": 0.2,
         }
-        torch.manual_seed(seed)
-        model = AciecForImageEmotion(AciecConfig(**(settings | fields))).eval()
-        image_processor = ViTImageProcessor(size={"height": TINY_SIDE, "width": TINY_SIDE})
-        return model, AciecProcessor(image_processor, tiny_tokenizer).adopt(model.config)
+        return _random(AciecForImageEmotion, AciecProcessor, tiny_tokenizer, settings | fields, seed)
 
     return build
 

@@ -28,6 +28,7 @@ from iec_hub.finetuning.aciec_loading import load_model, load_reasoner
 from iec_hub.finetuning.arguments import TrainingSettings
 from iec_hub.finetuning.emotion_texts import TextSource, comments, concept_lists, told_in
 from iec_hub.finetuning.feeling_training import Opinion, teach_feelings
+from iec_hub.finetuning.image_training import chosen_settings
 from iec_hub.finetuning.measuring import ScoredImages
 from iec_hub.finetuning.run import TrainingRun
 from iec_hub.finetuning.starting import place
@@ -256,14 +257,8 @@ def classifier_texts(run: Run) -> ClassifierTexts:
 
 def fit_classifier(run: Run, texts: ClassifierTexts, freeze: Sequence[str] = ()) -> None:
     """Stage 3."""
-    settings = stages.ClassifierRun(
-        tuple(part for part in freeze if part != "none"),
-        run.recipe.texts_per_epoch,
-        run.recipe.source_dropout,
-        run.recipe.quoted,
-        run.recipe.similarity_sampling,
-        run.recipe.patience,
-    )
+    frozen = tuple(part for part in freeze if part != "none")
+    settings = chosen_settings(stages.ClassifierRun, run.recipe, freeze=frozen)
     stages.freeze_parts(run.model, settings.freeze)
     if run.training is not None:
         run.training.show_parameters(run.model)

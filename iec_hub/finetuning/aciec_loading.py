@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from iec_hub.affect.concepts import read_vocabulary
@@ -15,25 +14,19 @@ from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.finetuning.aciec_arguments import DataArguments, ModelArguments
 from iec_hub.finetuning.arguments import read_config
-from iec_hub.finetuning.starting import checked_path, loaded, quantized_by, with_own_first
+from iec_hub.finetuning.starting import load_start, loaded
 from iec_hub.models.aciec import ACIEC_PRESETS, AciecForImageEmotion, AciecProcessor
 
 
 def load_model(
     data: DataArguments, start: ModelArguments, emotion_models: Sequence[EmotionModel], quantization: Any = None
 ) -> tuple[AciecForImageEmotion, AciecProcessor]:
-    """The model to train and its processor; a continued checkpoint keeps the labels it knows and learns new ones.
-
-    Args:
-        quantization: quantisation configuration for a continued checkpoint.
-
-    Raises:
-        CheckpointError: if the checkpoint or a backbone cannot be loaded.
-    """
-    models = {model.name: model for model in emotion_models}
-    if start.model:
-        return loaded(lambda: _continued(start.model, models, data, quantization))
-    return loaded(lambda: _assembled(start, models, data))
+    """The model to train and its processor, as [`load_start`] gives them, with the concepts to look for."""
+    kinds = (AciecForImageEmotion, AciecProcessor)
+    model, processor = load_start(start, emotion_models, kinds, quantization, lambda own: _assembled(start, own, data))
+    if start.model and data.concepts:
+        loaded(lambda: model.set_concepts(read_vocabulary(Path(data.concepts)), processor))
+    return model, processor
 
 
 def load_reasoner(start: ModelArguments, model: AciecForImageEmotion) -> Reasoner | None:
@@ -54,23 +47,11 @@ def load_reasoner(start: ModelArguments, model: AciecForImageEmotion) -> Reasone
     return VisionLanguageReasoner.from_pretrained(name, quantization=start.reasoner_quantization)
 
 
-def _continued(
-    name: str, models: dict[str, EmotionModel], data: DataArguments, quantization: Any
-) -> tuple[AciecForImageEmotion, AciecProcessor]:
-    path = checked_path(name, "aciec", "ACIEC")
-    model = AciecForImageEmotion.from_pretrained(path, dtype=torch.float32, **quantized_by(quantization))
-    model.set_emotion_models(with_own_first(models, model.config.trained_emotion_models))
-    processor = AciecProcessor.from_pretrained(path).adopt(model.config)
-    if data.concepts:
-        model.set_concepts(read_vocabulary(Path(data.concepts)), processor)
-    return model, processor
-
-
 def _assembled(
-    start: ModelArguments, models: dict[str, EmotionModel], data: DataArguments
+    start: ModelArguments, emotion_models: Sequence[EmotionModel], data: DataArguments
 ) -> tuple[AciecForImageEmotion, AciecProcessor]:
     fields: dict[str, Any] = read_config(start.config)
-    fields["emotion_models"] = [model.to_dict() for model in models.values()]
+    fields["emotion_models"] = [model.to_dict() for model in emotion_models]
     if data.concepts:
         fields["concepts"] = read_vocabulary(Path(data.concepts)).to_list()
     parts: dict[str, str | None] = {"vision": start.vision, "text": start.text, "observer": start.observer}

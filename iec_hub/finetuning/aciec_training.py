@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional as F  # noqa: N812  the field's name for it
-from transformers import IntervalStrategy
 
 from iec_hub.affect.embedded_text import TextReader
 from iec_hub.affect.reasoning import Reasoner, Reasoning
@@ -24,9 +23,9 @@ from iec_hub.finetuning.escnet_training import light_and_colour
 from iec_hub.finetuning.features import cached_features
 from iec_hub.finetuning.feeling_training import FOLDS, Opinion, SeenImages, folds, text_feelings
 from iec_hub.finetuning.image_answers import kept_reasoning, kept_texts
-from iec_hub.finetuning.run import resume_point
+from iec_hub.finetuning.image_training import train_until_best
 from iec_hub.finetuning.teaching import Lexicon, SentenceEncoder, fit_alignment, place_images
-from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
+from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
 from iec_hub.finetuning.training_data import ImageSource
 from iec_hub.finetuning.training_sets import read_captions
 from iec_hub.models.aciec import AciecForImageEmotion, AciecProcessor, ImageText, TextParts
@@ -316,25 +315,11 @@ def train_on_texts(
         seed=arguments.seed,
     )
     held_out = {source.name: EmotionTexts([source], augment=False) for source in validation}
-    callbacks: list[Any] = [EpochOfData(data)]
-    if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
-        callbacks.append(EarlyStopping(run.patience))
-    trainer = EmotionTrainer(
-        model,
-        arguments,
-        data_collator=TextCollator(processor, semantics),
-        eval_collator=TextCollator(processor),
-        train_dataset=data,
-        eval_dataset=held_out,
-        # A step's images, whichever process and part of the accumulation reads them.
-        train_sampler=KindSampler(
-            data, arguments.train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
-        ),
-        processing_class=processor,
-        callbacks=callbacks,
-    )
-    trainer.train(resume_from_checkpoint=resume_point(arguments))
-    return trainer
+    # A step's images, whichever process and part of the accumulation reads them.
+    step = arguments.train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
+    collators = (TextCollator(processor, semantics), TextCollator(processor))
+    sampler = KindSampler(data, step)
+    return train_until_best(model, processor, data, held_out, collators, run.patience, arguments, sampler)
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ from iec_hub.finetuning.escnet_arguments import (
 from iec_hub.finetuning.escnet_captioning import fit_attribute_captioner, fit_emotion_words, install_classifier
 from iec_hub.finetuning.escnet_loading import load_model
 from iec_hub.finetuning.escnet_start import labelled_captions, start_from_probes
+from iec_hub.finetuning.image_training import chosen_settings
 from iec_hub.finetuning.measuring import ScoredImages, score
 from iec_hub.finetuning.run import TrainingRun
 from iec_hub.finetuning.stage_results import is_taught, load_taught, save_taught
@@ -53,21 +54,7 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
     check_arguments(settings)
     data, start, recipe = settings.data, settings.start, settings.recipe
     run = TrainingRun.begin("escnet", settings)
-    recipe_run = stages.EscnetRun(
-        freeze=frozen_parts(start.freeze),
-        views=recipe.views,
-        cache=run.cache,
-        mixup=recipe.mixup,
-        visual_dropout=recipe.visual_dropout,
-        teacher_weight=recipe.teacher_weight,
-        patience=recipe.patience,
-        text_epochs=recipe.text_epochs,
-        texts_per_epoch=recipe.texts_per_epoch,
-        labelled_captions=recipe.labelled_captions,
-        grounding_epochs=recipe.grounding_epochs,
-        start_from_probe=recipe.start_from_probe,
-        caption_weight=recipe.caption_weight,
-    )
+    recipe_run = chosen_settings(stages.EscnetRun, recipe, freeze=frozen_parts(start.freeze), cache=run.cache)
     model, processor = run.load(lambda quantization: load_model(start, run.emotion_models, quantization))
     teaches = start.model is None or data.vocabulary or data.classifier or recipe.emotion_words
     if settings.adapter.lora and isinstance(model.captioner, AttributeCaptioner) and teaches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import random
 import re
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import IntervalStrategy
 
 from iec_hub.affect.attributes import brightness, colorfulness
 from iec_hub.data import EmotionDataset, EmotionExample
@@ -22,9 +20,9 @@ from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.finetuning.adapters import set_trainable
 from iec_hub.finetuning.features import cached_image_features
-from iec_hub.finetuning.run import resume_point
+from iec_hub.finetuning.image_training import featured_sources, text_stage, train_on_texts, train_until_best
 from iec_hub.finetuning.teaching import read_emotion_texts
-from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
+from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
 from iec_hub.finetuning.training_data import CaptionSource, EscnetCollator, ImageSource, MixedEmotionData
 from iec_hub.finetuning.training_sets import read_captions
 from iec_hub.finetuning.word_grounding import CaptionedPlaces, frame_tokens
@@ -112,19 +110,7 @@ def image_sources(
     run: EscnetRun,
 ) -> list[ImageSource]:
     """One split of every data set with cached features, where the tower is frozen; captions come later."""
-    sources = []
-    for dataset in datasets:
-        part = dataset.split(split)
-        source = ImageSource(
-            dataset.name, dataset.emotion_model, torch.tensor(part.distributions()).float(), examples=part.examples
-        )
-        if features_are_fixed(run):
-            views = run.views if split == "train" else 1
-            source.features, source.tokens = cached_image_features(
-                model, processor, part.examples, run.cache, views, f"{dataset.name}/{split}", tokens=True
-            )
-        sources.append(source)
-    return sources
+    return featured_sources(model, processor, datasets, split, run, features_are_fixed(run), tokens=True)
 
 
 def described_images(
@@ -259,22 +245,9 @@ def teach_by_text(
     """Captions without images: the encoder, the gate and the fusion learn what words evoke."""
     # What the run holds is held here too; the images are hidden, so their tower has nothing to learn.
     freeze_parts(model, sorted({"vision", "captioner", *run.freeze}))
-    settings = copy.copy(arguments)
-    settings.output_dir = str(Path(arguments.output_dir) / "text")
-    settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"
-    settings.load_best_model_at_end, settings.max_steps = False, -1
     # The encoder keeps its own rate: what suits two small layers would ruin a large pretrained one.
-    settings.learning_rate = run.text_learning_rate
-    settings.push_to_hub = settings.eval_on_start = False
-    data = MixedEmotionData(texts=texts, texts_per_epoch=sum(len(t) for t in texts), seed=arguments.seed)
-    trainer = EmotionTrainer(
-        model,
-        settings,
-        data_collator=collator_for(model, processor, run, train=False, places=1),
-        train_dataset=data,
-        callbacks=[EpochOfData(data)],
-    )
-    trainer.train()
+    settings = text_stage(arguments, run.text_epochs, run.text_learning_rate)
+    train_on_texts(model, collator_for(model, processor, run, train=False, places=1), texts, settings)
 
 
 def train_on_images(
@@ -303,21 +276,8 @@ def train_on_images(
     )
     held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
     places = train[0].tokens.shape[2] if train[0].tokens is not None else 1
-    callbacks: list[Any] = [EpochOfData(data)]
-    if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
-        callbacks.append(EarlyStopping(run.patience))
-    trainer = EmotionTrainer(
-        model,
-        arguments,
-        data_collator=collator_for(model, processor, run, train=True, places=places),
-        eval_collator=collator_for(model, processor, run, train=False, places=places),
-        train_dataset=data,
-        eval_dataset=held_out,
-        processing_class=processor,
-        callbacks=callbacks,
-    )
-    trainer.train(resume_from_checkpoint=resume_point(arguments))
-    return trainer
+    collators = tuple(collator_for(model, processor, run, train, places) for train in (True, False))
+    return train_until_best(model, processor, data, held_out, collators, run.patience, arguments)
 
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,32 @@ from transformers import AutoConfig
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import CheckpointError, IecHubError
 from iec_hub.finetuning.arguments import StartArguments, one_line
+from iec_hub.finetuning.model_card_texts import TITLES
 from iec_hub.models.adapter_loading import read_adapter
+from iec_hub.models.configuration_image_emotion import ClassifierConfig
 from iec_hub.registry import checkpoint_path
+
+
+def load_start(
+    start: StartArguments,
+    emotion_models: Sequence[EmotionModel],
+    kinds: tuple[type[Any], type[Any]],
+    quantization: Any,
+    assembled: Callable[[list[EmotionModel]], tuple[Any, Any]],
+) -> tuple[Any, Any]:
+    """The model to train and its processor; a continued checkpoint keeps the labels it knows and learns new ones.
+
+    Args:
+        kinds: the method's class of models and that of its processors.
+        quantization: quantisation configuration for a continued checkpoint, or `None`.
+        assembled: puts a new model for these emotion models, and its processor, together.
+
+    Raises:
+        CheckpointError: if the checkpoint or a backbone cannot be loaded.
+    """
+    # Several data sets can be over the same one.
+    own = list({model.name: model for model in emotion_models}.values())
+    return loaded(lambda: _continued(start.model, own, kinds, quantization) if start.model else assembled(own))
 
 
 def loaded(load: Callable[[], Any]) -> Any:
@@ -31,15 +55,22 @@ def loaded(load: Callable[[], Any]) -> Any:
         ) from error
 
 
-def checked_path(name: str, method: str, title: str) -> str:
-    """Where a checkpoint to continue from is.
+def _continued(
+    name: str, own: Sequence[EmotionModel], kinds: tuple[type[Any], type[Any]], quantization: Any
+) -> tuple[Any, Any]:
+    path = _checked_path(name, kinds[0].config_class.model_type)
+    quantized = {} if quantization is None else {"quantization_config": quantization}
+    model = kinds[0].from_pretrained(path, dtype=torch.float32, **quantized)
+    names = {model.name for model in own}
+    known = model.config.trained_emotion_models
+    # A classifier's columns change with the labels; without one there is nothing to change but the configuration.
+    holder = model if isinstance(model.config, ClassifierConfig) else model.config
+    # Those trained now come first, and the first is what the model answers in.
+    holder.set_emotion_models([*own, *(known[name] for name in known if name not in names)])
+    return model, kinds[1].from_pretrained(path).adopt(model.config)
 
-    Args:
-        title: what people call the method.
 
-    Raises:
-        CheckpointError: if it is a checkpoint of something else.
-    """
+def _checked_path(name: str, method: str) -> str:
     path = checkpoint_path(name)
     if read_adapter(path) is not None:
         raise CheckpointError(
@@ -47,18 +78,10 @@ def checked_path(name: str, method: str, title: str) -> str:
         )
     kind = AutoConfig.from_pretrained(path).model_type
     if kind != method:
-        raise CheckpointError(f"{name!r} is a checkpoint of {kind!r}, not of {method!r}; give one of {title}.")
+        raise CheckpointError(
+            f"{name!r} is a checkpoint of {kind!r}, not of {method!r}; give one of {TITLES[method]}."
+        )
     return path
-
-
-def quantized_by(quantization: Any) -> dict[str, Any]:
-    """Arguments of `from_pretrained` for a quantisation configuration or none."""
-    return {} if quantization is None else {"quantization_config": quantization}
-
-
-def with_own_first(own: Mapping[str, EmotionModel], known: Mapping[str, EmotionModel]) -> list[EmotionModel]:
-    """Emotion models of a continued checkpoint: those trained now come first, and the first is what it answers in."""
-    return [*own.values(), *(model for name, model in known.items() if name not in own)]
 
 
 def place(model: torch.nn.Module, device: torch.device | str) -> None:
@@ -79,4 +102,4 @@ def known_emotion_models(start: StartArguments) -> Mapping[str, EmotionModel]:
     return AutoConfig.from_pretrained(checkpoint_path(start.model)).trained_emotion_models if start.model else {}
 
 
-__all__ = ["checked_path", "known_emotion_models", "loaded", "place", "quantized_by", "with_own_first"]
+__all__ = ["known_emotion_models", "load_start", "loaded", "place"]

@@ -12,6 +12,7 @@ from iec_hub.errors import DataError
 from iec_hub.finetuning import ugrie_training as stages
 from iec_hub.finetuning.arguments import TrainingSettings
 from iec_hub.finetuning.features import cached_features
+from iec_hub.finetuning.image_training import chosen_settings
 from iec_hub.finetuning.measuring import ScoredImages, score
 from iec_hub.finetuning.run import TrainingRun
 from iec_hub.finetuning.stage_results import is_taught, load_taught, save_taught
@@ -37,16 +38,7 @@ def train(settings: TrainingSettings) -> dict[str, Any]:
     check_arguments(settings)
     data, start, recipe = settings.data, settings.start, settings.recipe
     run = TrainingRun.begin("ugrie", settings)
-    recipe_run = stages.UgrieRun(
-        freeze=frozen_parts(start.freeze),
-        views=recipe.views,
-        cache=run.cache,
-        mixup=recipe.mixup,
-        visual_dropout=recipe.visual_dropout,
-        teacher_weight=recipe.teacher_weight,
-        patience=recipe.patience,
-        text_epochs=recipe.text_epochs,
-    )
+    recipe_run = chosen_settings(stages.UgrieRun, recipe, freeze=frozen_parts(start.freeze), cache=run.cache)
     model, processor = run.load(lambda quantization: load_model(start, run.emotion_models, quantization))
     place(model, run.arguments.device)
     with run.arguments.main_process_first(desc="computing features"):

@@ -7,20 +7,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import IntervalStrategy
 
 from iec_hub.data import EmotionDataset
 from iec_hub.errors import DataError
 from iec_hub.finetuning.adapters import set_trainable
 from iec_hub.finetuning.features import cached_features
+from iec_hub.finetuning.image_training import featured_sources, text_stage, train_on_texts, train_until_best
 from iec_hub.finetuning.measuring import calibrate, feature_logits, measure
-from iec_hub.finetuning.run import resume_point
 from iec_hub.finetuning.teacher import probe_teacher
 from iec_hub.finetuning.teaching import Lexicon, distil_alignment, fit_alignment, place_images
-from iec_hub.finetuning.trainer import EarlyStopping, EmotionTrainer, EmotionTrainingArguments, EpochOfData
+from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
 from iec_hub.finetuning.training_data import ImageSource, MixedEmotionData, Teacher, TextSource, UgrieCollator
 from iec_hub.finetuning.ugrie_arguments import frozen_parts
 from iec_hub.models.image_emotion import vision_width
@@ -79,19 +77,7 @@ def image_sources(
     run: UgrieRun,
 ) -> list[ImageSource]:
     """One split of every data set, with cached features where they can stand in for the images."""
-    sources = []
-    for dataset in datasets:
-        part = dataset.split(split)
-        source = ImageSource(
-            dataset.name, dataset.emotion_model, torch.tensor(part.distributions()).float(), examples=part.examples
-        )
-        if features_are_fixed(model, run):
-            views = run.views if split == "train" else 1
-            source.features = cached_features(
-                model, processor, part.examples, run.cache, views, f"{dataset.name}/{split}"
-            )
-        sources.append(source)
-    return sources
+    return featured_sources(model, processor, datasets, split, run, features_are_fixed(model, run))
 
 
 def fit_feature_norm(
@@ -125,24 +111,12 @@ def teach_by_text(
     freeze_parts(model, ("vision",))
     for parameter in model.mapping.parameters():
         parameter.requires_grad_(False)
-    settings = copy.copy(arguments)
-    settings.output_dir = str(Path(arguments.output_dir) / "text")
-    settings.num_train_epochs, settings.eval_strategy, settings.save_strategy = run.text_epochs, "no", "no"
-    settings.load_best_model_at_end, settings.language_learning_rate = False, run.text_learning_rate
-    settings.learning_rate, settings.max_steps = run.text_learning_rate, -1
-    settings.push_to_hub = settings.eval_on_start = False
-    data = MixedEmotionData(texts=texts, texts_per_epoch=sum(len(t.embeddings) for t in texts), seed=arguments.seed)
-    trainer = EmotionTrainer(
-        model,
-        settings,
-        data_collator=collator_for(model, processor, run, train=False),
-        train_dataset=data,
-        callbacks=[EpochOfData(data)],
-    )
+    settings = text_stage(arguments, run.text_epochs, run.text_learning_rate)
+    settings.language_learning_rate = run.text_learning_rate
     # A word is told from the whole vocabulary, not only from the other words of its batch.
     weight, model.config.likelihood_weight = model.config.likelihood_weight, TEXT_LIKELIHOOD_WEIGHT
     try:
-        trainer.train()
+        train_on_texts(model, collator_for(model, processor, run, train=False), texts, settings)
     finally:
         model.config.likelihood_weight = weight
 
@@ -217,21 +191,8 @@ def train_on_images(
         root=model.feature_norm.root if model.config.feature_norm == "power" else None,
     )
     held_out = {source.name: MixedEmotionData([source], augment=False) for source in validation}
-    callbacks: list[Any] = [EpochOfData(data)]
-    if run.patience and arguments.eval_strategy != IntervalStrategy.NO and arguments.metric_for_best_model:
-        callbacks.append(EarlyStopping(run.patience))
-    trainer = EmotionTrainer(
-        model,
-        arguments,
-        data_collator=collator_for(model, processor, run, train=True),
-        eval_collator=collator_for(model, processor, run, train=False),
-        train_dataset=data,
-        eval_dataset=held_out,
-        processing_class=processor,
-        callbacks=callbacks,
-    )
-    trainer.train(resume_from_checkpoint=resume_point(arguments))
-    return trainer
+    collators = tuple(collator_for(model, processor, run, train) for train in (True, False))
+    return train_until_best(model, processor, data, held_out, collators, run.patience, arguments)
 
 
 __all__ = [

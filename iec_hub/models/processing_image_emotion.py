@@ -1,8 +1,8 @@
-"""What the processors of the three methods share: which emotion model each item is of, and its labels."""
+"""What the processors of the three methods share: images to pixels, each item's emotion model, and its labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,29 @@ from iec_hub.models.configuration_image_emotion import ClassifierConfig, ImageEm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+def image_tensors(
+    image_processor: Any, images: Any, return_tensors: str, arguments: Mapping[str, Any]
+) -> tuple[list[Image] | None, dict[str, Any]]:
+    """The images as a list, and their `pixel_values`; none of both where none came.
+
+    Args:
+        images: one RGB image or a list of them, or `None`.
+        arguments: further ones of the image processor.
+
+    Raises:
+        DataError: if other tensors than PyTorch's are asked for, or there are arguments and no images.
+    """
+    if return_tensors != "pt":
+        raise DataError(f"return_tensors is {return_tensors!r}; use 'pt', the only kind there is.")
+    if images is None:
+        if arguments:
+            raise DataError(f"Without images the argument {next(iter(arguments))!r} means nothing; leave it out.")
+        return None, {}
+    images = list(images) if isinstance(images, list | tuple) else [images]
+    pixels = image_processor(images=images, return_tensors="pt", **arguments)
+    return images, {"pixel_values": pixels["pixel_values"]}
 
 
 def models_per_item(config: ImageEmotionConfig, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
@@ -33,12 +56,35 @@ def models_per_item(config: ImageEmotionConfig, emotion_models: Any, batch_size:
     return [config.resolve_emotion_model(emotion_models)] * (1 if batch_size is None else batch_size)
 
 
-def classifier_models(config: ClassifierConfig, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
-    """As [`models_per_item`], for models whose classifier has columns for the trained labels only.
+def classifier_targets(
+    config: ClassifierConfig, emotion_models: Any, batch_size: int | None, distributions: Any = None
+) -> dict[str, Any]:
+    """What a model whose classifier has columns for the trained labels only is asked for.
+
+    Args:
+        emotion_models: as in [`models_per_item`].
+        distributions: as in [`label_rows`], or `None`.
+
+    Returns:
+        `candidate_ids` `(candidates,)`, the classifier's columns of the items' emotion models, `candidate_mask`
+        `(batch, candidates)`, which of them are an item's, and the list `emotion_models`; `labels`
+        `(batch, candidates)` where distributions were given.
 
     Raises:
-        DataError: if an emotion model was not trained.
+        DataError: if lengths do not agree or an emotion model was not trained.
     """
+    models = _trained_models(config, emotion_models, batch_size)
+    columns = config.label_columns
+    distinct = list(dict.fromkeys(models))
+    ids = [column for model in distinct for column in range(columns[model.name].start, columns[model.name].stop)]
+    owners = [model for model in distinct for _ in model.labels]
+    owned = {model: torch.tensor([owner is model for owner in owners]) for model in distinct}
+    mask = torch.stack([owned[model] for model in models])
+    labels = {} if distributions is None else {"labels": label_rows(distributions, models, mask)}
+    return {"candidate_ids": torch.tensor(ids), "candidate_mask": mask, **labels, "emotion_models": models}
+
+
+def _trained_models(config: ClassifierConfig, emotion_models: Any, batch_size: int | None) -> list[EmotionModel]:
     columns = config.trained_emotion_models
     known = {model.labels: model for model in columns.values()}
     models = []
@@ -50,17 +96,6 @@ def classifier_models(config: ClassifierConfig, emotion_models: Any, batch_size:
             )
         models.append(known[model.labels])
     return models
-
-
-def classifier_candidates(config: ClassifierConfig, models: Sequence[EmotionModel]) -> dict[str, torch.Tensor]:
-    """`candidate_ids` `(candidates,)`, the classifier's columns of the items' emotion models, and `candidate_mask`
-    `(batch, candidates)`, which of them are an item's."""
-    columns = config.label_columns
-    distinct = list(dict.fromkeys(models))
-    ids = [column for model in distinct for column in range(columns[model.name].start, columns[model.name].stop)]
-    owners = [model for model in distinct for _ in model.labels]
-    owned = {model: torch.tensor([owner is model for owner in owners]) for model in distinct}
-    return {"candidate_ids": torch.tensor(ids), "candidate_mask": torch.stack([owned[model] for model in models])}
 
 
 def label_rows(distributions: Any, models: Sequence[EmotionModel], candidate_mask: torch.Tensor) -> torch.Tensor:
@@ -99,4 +134,10 @@ def reduced_image(image: Image, image_processor: Any, side: int) -> Image:
     return image.reduce(factor) if factor > 1 else image
 
 
-__all__ = ["classifier_candidates", "classifier_models", "label_rows", "models_per_item", "reduced_image"]
+__all__ = [
+    "classifier_targets",
+    "image_tensors",
+    "label_rows",
+    "models_per_item",
+    "reduced_image",
+]

@@ -12,6 +12,7 @@ from iec_hub.data import load_emotion_dataset
 from iec_hub.errors import DataError
 from iec_hub.finetuning import ugrie_training as stages
 from iec_hub.finetuning.measuring import round_to_half
+from iec_hub.finetuning.run import resume_point
 from iec_hub.finetuning.trainer import EmotionTrainer, EmotionTrainingArguments
 from iec_hub.finetuning.training_data import MixedEmotionData, TextSource
 
@@ -138,8 +139,8 @@ def test_unfinished_checkpoints_are_not_resumed_from(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         if whole:
             (tmp_path / name / "trainer_state.json").write_text("{}", encoding="utf-8")
-    assert stages.resume_point(arguments(tmp_path, resume_from_checkpoint="True")) == str(tmp_path / "checkpoint-10")
-    assert stages.resume_point(arguments(tmp_path)) is None
+    assert resume_point(arguments(tmp_path, resume_from_checkpoint="True")) == str(tmp_path / "checkpoint-10")
+    assert resume_point(arguments(tmp_path)) is None
 
 
 def test_weights_too_large_for_float16_are_refused(parts: tuple[Any, Any]) -> None:

@@ -15,7 +15,7 @@ from iec_hub.errors import DataError
 from iec_hub.models.aciec.configuration_aciec import AciecConfig
 from iec_hub.models.aciec.text_aciec import TextParts
 from iec_hub.models.configuration_image_emotion import ClassifierConfig
-from iec_hub.models.processing_image_emotion import classifier_candidates, classifier_models, label_rows
+from iec_hub.models.processing_image_emotion import classifier_targets, image_tensors
 
 # The concepts and the text in the image have at least this share of the text; what they leave, the sentences get.
 _SHARE = 3
@@ -86,15 +86,9 @@ class AciecProcessor(ProcessorMixin):
         Raises:
             DataError: if lengths do not agree or an emotion model was not trained.
         """
-        if return_tensors != "pt":
-            raise DataError(f"return_tensors is {return_tensors!r}; use 'pt', the only kind there is.")
-        if images is None and kwargs:
-            raise DataError(f"Without images the argument {next(iter(kwargs))!r} means nothing; leave it out.")
-        data: dict[str, Any] = {}
+        images, data = image_tensors(self.image_processor, images, return_tensors, kwargs)
         if images is not None:
-            images = [images] if not isinstance(images, list | tuple) else list(images)
-            pixels = self.image_processor(images=images, return_tensors="pt", **kwargs)
-            data["pixel_values"], data["images"] = pixels["pixel_values"], images
+            data["images"] = images
             data["brightness"] = [brightness(image) for image in images]
             data["colorfulness"] = [colorfulness(image) for image in images]
             batch_size = len(images)
@@ -103,12 +97,7 @@ class AciecProcessor(ProcessorMixin):
                 raise DataError(f"{batch_size} images came with {len(texts)} texts; give one each.")
             batch_size = len(texts)
             data |= self.text_tensors(texts)
-        models = classifier_models(self._settings, emotion_models, batch_size)
-        data |= classifier_candidates(self._settings, models)
-        if distributions is not None:
-            data["labels"] = label_rows(distributions, models, data["candidate_mask"])
-        data["emotion_models"] = models
-        return BatchFeature(data)
+        return BatchFeature(data | classifier_targets(self._settings, emotion_models, batch_size, distributions))
 
     def text_tensors(self, texts: Sequence[TextParts]) -> BatchFeature:
         """`input_ids` and `attention_mask` `(batch, tokens)` of texts, padded on the right."""

@@ -14,7 +14,7 @@ from iec_hub.data.schema import joined_text
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.models.escnet.configuration_escnet import EscnetConfig
-from iec_hub.models.processing_image_emotion import classifier_candidates, classifier_models, label_rows
+from iec_hub.models.processing_image_emotion import classifier_targets, image_tensors
 
 
 class EscnetProcessor(ProcessorMixin):
@@ -82,15 +82,8 @@ class EscnetProcessor(ProcessorMixin):
         Raises:
             DataError: if lengths do not agree or an emotion model was not trained.
         """
-        if return_tensors != "pt":
-            raise DataError(f"return_tensors is {return_tensors!r}; use 'pt', the only kind there is.")
-        if images is None and kwargs:
-            raise DataError(f"Without images the argument {next(iter(kwargs))!r} means nothing; leave it out.")
-        data: dict[str, Any] = {}
+        images, data = image_tensors(self.image_processor, images, return_tensors, kwargs)
         if images is not None:
-            images = [images] if not isinstance(images, list | tuple) else list(images)
-            pixels = self.image_processor(images=images, return_tensors="pt", **kwargs)
-            data["pixel_values"] = pixels["pixel_values"]
             data["brightness"] = [brightness(image) for image in images]
             data["colorfulness"] = [colorfulness(image) for image in images]
             batch_size = len(images)
@@ -100,12 +93,7 @@ class EscnetProcessor(ProcessorMixin):
                 raise DataError(f"{batch_size} images came with {len(captions)} captions; give one each.")
             batch_size = len(captions)
             data |= {"captions": captions, **self.caption_tensors(captions)}
-        models = classifier_models(self._settings, emotion_models, batch_size)
-        data |= classifier_candidates(self._settings, models)
-        if distributions is not None:
-            data["labels"] = label_rows(distributions, models, data["candidate_mask"])
-        data["emotion_models"] = models
-        return BatchFeature(data)
+        return BatchFeature(data | classifier_targets(self._settings, emotion_models, batch_size, distributions))
 
     def caption_tensors(self, captions: Sequence[str]) -> BatchFeature:
         """`caption_ids` and `caption_attention_mask` `(batch, words)`; long captions are cut, blank ones masked."""

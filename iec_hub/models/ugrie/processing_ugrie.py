@@ -11,7 +11,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from iec_hub.emotions import EmotionModel
 from iec_hub.errors import DataError
-from iec_hub.models.processing_image_emotion import label_rows, models_per_item
+from iec_hub.models.processing_image_emotion import image_tensors, label_rows, models_per_item
 from iec_hub.models.ugrie.configuration_ugrie import UgrieConfig
 
 Tokens = list[list[int]]
@@ -95,15 +95,8 @@ class UgrieProcessor(ProcessorMixin):
         Raises:
             DataError: if lengths do not agree or an emotion model is not known.
         """
-        if return_tensors != "pt":
-            raise DataError(f"return_tensors is {return_tensors!r}; use 'pt', the only kind there is.")
-        if images is None and kwargs:
-            raise DataError(f"Without images the argument {next(iter(kwargs))!r} means nothing; leave it out.")
-        data: dict[str, Any] = {}
+        images, data = image_tensors(self.image_processor, images, return_tensors, kwargs)
         if images is not None:
-            images = [images] if not isinstance(images, list | tuple) else list(images)
-            pixels = self.image_processor(images=images, return_tensors="pt", **kwargs)
-            data["pixel_values"] = pixels["pixel_values"]
             batch_size = len(images)
         models = models_per_item(self._settings, emotion_models, batch_size)
         data |= self._text_tensors(models)
