@@ -137,18 +137,18 @@ def with_scripts() -> Iterator[tuple[str, bytes, str]]:
     yield "web-shell.php.png", saved(whole), "answer"
 
 
-def archives() -> Iterator[tuple[str, bytes, str]]:
-    """Archives that climb out of their folder, lie, or grow; where archives are taken, each entry has its reason."""
+def archives() -> Iterator[tuple[str, bytes]]:
+    """Archives that climb out of their folder, lie, or grow; each entry gets its answer or its reason."""
     good = saved(photo())
-    yield "climbing.zip", _archive({f"../../{CANARY}.png": good, f"/tmp/{CANARY}.png": good}), "row"
-    yield "backslashes.zip", _archive({f"..\\..\\{CANARY}.png": good, "C:\\x.png": good}), "row"
-    yield "grows.zip", _archive({"zeros.png": bytes(60_000_000)}), "row"
-    yield "many.zip", _archive({f"{number}.png": b"" for number in range(3000)}), "row"
-    yield "nested.zip", _archive({"inner.zip": _archive({"zeros.png": bytes(9_000_000)})}), "row"
-    yield "scripts.zip", _archive({f"{SCRIPT.replace('/', '')}.png": b"no picture", "=1+1.png": b""}), "row"
-    yield "link.zip", _archive({"link.png": b"/etc/passwd"}, link=True), "row"
-    yield "cut.zip", _archive({"a.png": good})[:-30], "row"
-    yield "lies.zip", _archive({"a.png": good}).replace(struct.pack("<I", len(good)), struct.pack("<I", 1)), "row"
+    yield "climbing.zip", _archive({f"../../{CANARY}.png": good, f"/tmp/{CANARY}.png": good})
+    yield "backslashes.zip", _archive({f"..\\..\\{CANARY}.png": good, "C:\\x.png": good})
+    yield "grows.zip", _archive({"zeros.png": bytes(60_000_000)})
+    yield "many.zip", _archive({f"{number}.png": b"" for number in range(3000)})
+    yield "nested.zip", _archive({"inner.zip": _archive({"zeros.png": bytes(9_000_000)})})
+    yield "scripts.zip", _archive({f"{SCRIPT.replace('/', '')}.png": b"no picture", "=1+1.png": b""})
+    yield "link.zip", _archive({"link.png": b"/etc/passwd"}, link=True)
+    yield "cut.zip", _archive({"a.png": good})[:-30]
+    yield "lies.zip", _archive({"a.png": good}).replace(struct.pack("<I", len(good)), struct.pack("<I", 1))
 
 
 def _laughs() -> bytes:

@@ -137,7 +137,7 @@ def cases() -> Iterator[Case]:
     for group in (pictures.cut_and_broken, pictures.other_kinds, pictures.bombs, pictures.with_scripts):
         for name, content, expected in group():
             yield Case(name, "upload", expected, lambda visitor, content=content: visitor.predict(content))
-    for name, content, _ in pictures.archives():
+    for name, content in pictures.archives():
         yield Case(name, "batch", "rows", lambda visitor, content=content, name=name: _batch(visitor, content, name))
     yield from _names()
     yield from _fields()
@@ -205,12 +205,15 @@ def _fields() -> Iterator[Case]:
 
 
 def _files() -> Iterator[Case]:
-    """Files that were never uploaded, described as if they had been."""
+    """Files that were never uploaded, described as if they had been.
+
+    TRAP stands for the address that nobody must visit, UPLOADS for the folder of a file that was uploaded.
+    """
     meta = {"_type": "gradio.FileData"}
     paths = ["/etc/passwd", "/proc/self/environ", "/dev/zero", "app.py", "~/.ssh/id_rsa", "//host/share/x.png", "."]
     paths += ["file:///etc/passwd", "ftp://127.0.0.1/x.png", "TRAP", " TRAP", "a\0b", "\ud800", "x" * 70_000, ""]
     forged: list[Any] = [{"path": path, "meta": meta} for path in paths]
-    forged += [{"path": path} for path in ("/etc/passwd", "TRAP", "{uploads}/../x.png")] + ["/etc/passwd", "TRAP"]
+    forged += [{"path": path} for path in ("/etc/passwd", "TRAP", "UPLOADS/../../x.png")] + ["/etc/passwd", "TRAP"]
     forged += [
         {"path": "/etc/passwd", "meta": meta, "is_stream": True},
         {"path": None, "url": "TRAP", "meta": meta},
@@ -227,7 +230,10 @@ def _files() -> Iterator[Case]:
         for endpoint in ("predict", "predict_batch") if number % 3 == 0 else ("predict",):
 
             def send(visitor: Visitor, file: Any = file, endpoint: str = endpoint) -> Reply:
-                sent = json.loads(json.dumps(file).replace("TRAP", visitor.trap))
+                written = json.dumps(file).replace("TRAP", visitor.trap)
+                if "UPLOADS" in written:
+                    written = written.replace("UPLOADS", visitor.upload(visitor.good).value[0].rpartition("/")[0])
+                sent = json.loads(written)
                 return visitor.call(endpoint, [[sent] if endpoint == "predict_batch" else sent])
 
             expected = "rows or refused" if endpoint == "predict_batch" else "refused or sentence"

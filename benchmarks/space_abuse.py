@@ -2,7 +2,7 @@
 
     python benchmarks/space_abuse.py
 
-The page with its bundled models is served by a process of its own in an empty folder. Each visit must get its
+`app.py` runs in a process of its own in an empty folder, with the bundled models. Each visit must get its
 sentence, or its answer where the picture can be judged; right after each, a good picture must get its answer.
 Afterwards no file may have appeared outside the folder of uploads, none of the uploads may be left once their time is
 over (here some seconds), nothing that was sent may stand in the log, and the web address that many of the visits name
@@ -12,13 +12,13 @@ must not have been visited.
 from __future__ import annotations
 
 import argparse
-import http.server
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -27,24 +27,16 @@ from typing import Any
 import machine
 from hostile_pictures import CANARY, MARK
 from hostile_requests import Visitor, cases, wrong
+from hostile_trap import trap
 
 KEPT_SECONDS = 5
-# The page as app.py serves it, but for the time after which uploads go.
+# The real app.py, but for the time after which uploads go.
 SERVER = f"""
-import os, sys
-os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_RUN_HISTORY="False")
+import runpy, sys
 sys.path.insert(0, {str(machine.ROOT)!r})
-from iec_hub.space.offering import load_offer, offered_predictors
-offer = load_offer()
-predictors = offered_predictors(offer)
 from iec_hub.space import door
-from iec_hub.space.page import build_page, launch_options
 door.KEPT_SECONDS, door.SWEEP_SECONDS = {KEPT_SECONDS}, 1
-page = build_page(predictors, offer.limits)
-options = {{**launch_options(), **door.door_options(offer.limits), "server_name": "127.0.0.1", "share": False}}
-_, url, _ = page.launch(**options, inbrowser=False, quiet=True, prevent_thread_lock=True)
-print("serving", url, flush=True)
-page.block_thread()
+runpy.run_path({str(machine.ROOT / "app.py")!r}, run_name="__main__")
 """
 
 
@@ -58,17 +50,20 @@ def main() -> None:
         print(table(result))
     else:
         machine.write_results("space_abuse", result, table(result))
-    if result["wrong"] or result["left"] or result["logged"] or result["fetched"]:
-        sys.exit("Not every hostile visit went as it should: " + json.dumps(result["wrong"] + result["left"]))
+    problems = {name: result[name] for name in ("wrong", "left", "logged", "fetched") if result[name]}
+    if problems:
+        sys.exit(f"Not every hostile visit went as it should: {json.dumps(problems)}")
 
 
 def measure(every: int) -> dict[str, Any]:
     """Send them; what went wrong, and what was left."""
-    with tempfile.TemporaryDirectory() as home, _trap() as (address, seen):
+    with tempfile.TemporaryDirectory() as home, trap() as (address, seen):
         folder, uploads, log = Path(home) / "folder", Path(home) / "uploads", Path(home) / "log"
         folder.mkdir()
         with log.open("w") as written:
             environment = {**os.environ, "GRADIO_TEMP_DIR": str(uploads), "HF_HUB_OFFLINE": "1", "HOME": home}
+            environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(_free_port())}
+            environment["PYTHONUNBUFFERED"] = "1"
             server = subprocess.Popen(
                 [sys.executable, "-c", SERVER], cwd=folder, env=environment, stdout=written, stderr=written
             )
@@ -85,7 +80,7 @@ def measure(every: int) -> dict[str, Any]:
         result["left"] = sorted(path.name for path in left)
         result["logged"] = log.read_text(errors="replace").count(MARK)
         result["fetched"] = len(seen)
-    return {**result, "machine": machine.facts()}
+    return {"every": every, **result, "machine": machine.facts()}
 
 
 def _send(visitor: Visitor, every: int) -> dict[str, Any]:
@@ -121,50 +116,36 @@ def table(result: dict[str, Any]) -> str:
         "request": "requests that are no calls",
     }
     total = sum(result["doors"].values())
+    options = f" --every {result['every']}" if result["every"] > 1 else ""
     lines = [
-        f"{total} hostile visits to the page with its bundled models. Not as they should be: "
+        "# Hostile visits to the Space",
+        "",
+        f"{total} hostile visits to `app.py` with the bundled models. Not as they should be: "
         f"**{len(result['wrong'])}**. A good picture right after each got its answer. Files outside the uploads, or "
         f"uploads after their time: **{len(result['left'])}**; words of the visits in the log: "
         f"**{result['logged']}**; visits to the web address that they name: **{result['fetched']}**. The slowest took "
-        f"{result['slowest_seconds']} s.",
+        f"{result['slowest_seconds']} s. Made by `python benchmarks/space_abuse.py{options}`.",
         "",
         "| door | visits |",
         "|---|---:|",
         *(f"| {what[door]} | {count} |" for door, count in result["doors"].items()),
         "",
-        machine.facts_line(result["machine"]),
+        f"Machine: {machine.facts_line(result['machine'])}.",
+        "",
     ]
     return "\n".join(lines)
 
 
-class _trap:  # noqa: N801
-    """A web address on this machine, and what was asked of it."""
-
-    def __enter__(self) -> tuple[str, list[str]]:
-        seen: list[str] = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
-                seen.append(self.path)
-                self.send_error(404)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}/trap.png", seen
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _address(log: Path, server: subprocess.Popen[bytes]) -> str:
     for _ in range(600):
-        for line in log.read_text(errors="replace").splitlines():
-            if line.startswith("serving "):
-                return line.split()[1]
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text(errors="replace")):
+            return found[0]
         if server.poll() is not None:
             break
         time.sleep(0.2)

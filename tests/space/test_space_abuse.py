@@ -3,10 +3,8 @@
 A sample; benchmarks/space_abuse.py sends all of them to the real page.
 """
 
-import http.server
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from served_page import asked, served
 
 pytest.importorskip("gradio_client")
 
+import hostile_trap  # noqa: E402
 from hostile_pictures import CANARY, MARK  # noqa: E402
 from hostile_requests import Case, Visitor, cases, wrong  # noqa: E402
 
@@ -25,28 +24,16 @@ from iec_hub.space import texts  # noqa: E402
 from iec_hub.space.sweeping import remove_old, sweeping  # noqa: E402
 
 EVERY = 4
-# Those that try to make the server fetch something are all sent.
-CASES = [case for number, case in enumerate(cases()) if number % EVERY == 0 or "TRAP" in case.name]
+# Those that try to make the server fetch something, or to leave its folder of uploads, are all sent.
+ALWAYS = ("TRAP", "UPLOADS")
+CASES = [case for n, case in enumerate(cases()) if n % EVERY == 0 or any(word in case.name for word in ALWAYS)]
 
 
 @pytest.fixture(scope="module")
 def trap() -> Iterator[tuple[str, list[str]]]:
     """A web address on this machine, and what was asked of it."""
-    seen: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
-            seen.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/trap.png", seen
-    server.shutdown()
-    server.server_close()
+    with hostile_trap.trap() as given:
+        yield given
 
 
 @pytest.fixture(scope="module")

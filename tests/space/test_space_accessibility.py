@@ -1,5 +1,6 @@
 """The whole page for everybody: axe's findings, the keyboard alone, narrow screens, reduced motion."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,14 @@ import pytest
 from PIL import Image
 from visiting import DESKTOP, PHONE
 
-from iec_hub.space import texts
+pytest.importorskip("gradio")
+pytest.importorskip("playwright")
+# What the README's pictures show is done here too, so that they can be made again.
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+
+from make_page_picture import compared, many_pictures, turn_to  # noqa: E402
+
+from iec_hub.space import texts  # noqa: E402
 
 pytestmark = pytest.mark.browser
 TABS = (texts.TAB_SINGLE, texts.TAB_MANY, texts.TAB_COMPARE, texts.TAB_ABOUT)
@@ -41,17 +49,6 @@ def visit(visit_at: Callable[..., Any], three_methods_url: str) -> Callable[...,
     return open_page
 
 
-def turn_to(page: Any, tab: str) -> None:
-    there = page.get_by_role("tab", name=tab, exact=True)
-    page.get_by_role("tab").first.wait_for()
-    if there.count():
-        there.click()
-    else:  # very narrow screens fold the last ones
-        page.get_by_role("button", name="More tabs").click()
-        page.locator(".overflow-dropdown").get_by_text(tab, exact=True).click()
-    page.locator("[role=tab][aria-selected=true]", has_text=tab).wait_for()
-
-
 def grave(page: Any, state: str, rules: Sequence[str] = ()) -> list[str]:
     """What axe finds that keeps people out, by all rules or some: lines that name the rule and an element."""
     base = pytest.importorskip("axe_playwright_python.base")
@@ -73,19 +70,6 @@ def single_result(page: Any) -> None:
     page.locator("#iec-result .iec-verdict").nth(2).wait_for()
 
 
-def many_result(page: Any) -> None:
-    turn_to(page, texts.TAB_MANY)
-    page.locator("#iec-many-given button", has_text=texts.MANY_EXAMPLES.split("{")[0].strip()).click()
-    page.locator("#iec-many-downloads").wait_for()
-    page.locator("#iec-many-stop").wait_for(state="hidden")
-
-
-def compared(page: Any) -> None:
-    turn_to(page, texts.TAB_COMPARE)
-    page.get_by_role("button", name=texts.COMPARE_TRY).click()
-    page.locator(".iec-differences").wait_for()
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_grave_on_any_tab(visit, theme: str, tmp_path: Path) -> None:
     page = visit(theme=theme)
@@ -95,7 +79,7 @@ def test_axe_finds_nothing_grave_on_any_tab(visit, theme: str, tmp_path: Path) -
     for tab in TABS:
         turn_to(page, tab)
         found += grave(page, f"{tab}, empty", rules)
-    for show, state in ((single_result, "one picture"), (many_result, "many pictures"), (compared, "compared")):
+    for show, state in ((single_result, "one picture"), (many_pictures, "many pictures"), (compared, "compared")):
         show(page)
         found += grave(page, state, rules)
     turn_to(page, texts.TAB_COMPARE)
@@ -123,7 +107,7 @@ def test_the_page_says_its_language_and_has_one_heading_above_the_others(visit) 
 @pytest.mark.parametrize("width", [PHONE["width"], 320])
 def test_no_tab_scrolls_sideways_on_a_phone(visit, width: int) -> None:
     page = visit({"width": width, "height": PHONE["height"]})
-    for show in (single_result, many_result, compared, lambda page: turn_to(page, texts.TAB_ABOUT)):
+    for show in (single_result, many_pictures, compared, lambda page: turn_to(page, texts.TAB_ABOUT)):
         show(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -181,7 +165,7 @@ def test_nothing_moves_by_itself_where_visitors_asked_for_that(visit) -> None:
 def test_pictures_have_alternatives_and_controls_have_names(visit, tmp_path: Path) -> None:
     page = visit()
     Image.new("RGB", (60, 40), "white").save(tmp_path / "white.png")
-    for show in (single_result, many_result, compared):
+    for show in (single_result, many_pictures, compared):
         show(page)
         nameless = page.evaluate(
             "[...document.querySelectorAll('[class*=iec-] img')].filter((e) => e.checkVisibility() && !e.alt)"

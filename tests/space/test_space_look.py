@@ -79,6 +79,13 @@ def test_every_emotion_of_a_model_has_a_colour_of_its_own() -> None:
         assert set(given) <= set(colours("light")) and len(set(given)) == len(given), model.name
 
 
-def test_no_style_sheet_or_theme_names_another_site() -> None:
-    for sheet in Path(iec_hub.space.__file__).parent.glob("*.css"):
-        assert not re.search(r"@import|url\(\s*['\"]?(?!data:)|https?:", sheet.read_text("utf-8")), sheet.name
+def test_nothing_of_how_the_page_looks_is_loaded_from_another_site() -> None:
+    pytest.importorskip("gradio")
+    from iec_hub.space.theme import page_theme
+
+    elsewhere = r"@import|url\((?!\s*['\"]?data:)"
+    folder = Path(iec_hub.space.__file__).parent
+    for file in (*folder.glob("*.css"), *folder.glob("*.js")):
+        assert not re.search(f"{elsewhere}|https?:", file.read_text("utf-8")), file.name
+    theme = page_theme()
+    assert theme._stylesheets == theme._font_css == [] and not re.search(elsewhere, theme._get_theme_css())
