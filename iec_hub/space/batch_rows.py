@@ -2,8 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
@@ -14,10 +14,12 @@ from iec_hub.space.affect_plane import AffectPlane, affect_plane
 from iec_hub.space.archives import Source
 from iec_hub.space.batching import log_failure
 from iec_hub.space.heat_maps import data_uri
-from iec_hub.space.service import Question, Service
+from iec_hub.space.service import Picture, Question, Service
 
 TILE_SIDE = 224
 DETAIL_SIDE = 480
+# However long a picture takes: a wish to stop is heard this soon, and what is done is shown.
+_SECONDS_DEAF = 0.2
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Batch:
         emotion_model: the name of the emotion model, "custom" for own labels.
         labels: what was told apart.
         checkpoint: the name of the method's checkpoint.
-        names: of the pictures that were given, untrusted.
+        sources: the pictures that were given; of them, only where they are found is kept.
+        question: what is asked about each.
         rows: one per picture that is done, by its place in what was given.
+        opened: the place of the picture whose details were asked for last.
         stopped: whether the visitor wants no more of it.
         finished: whether nothing more will come.
         seconds: how long it took, once it is finished.
@@ -64,8 +68,10 @@ class Batch:
     emotion_model: str
     labels: tuple[str, ...]
     checkpoint: str
-    names: tuple[str, ...]
+    sources: tuple[Source, ...]
+    question: Question = Question(evidence=False)
     rows: dict[int, BatchRow] = field(default_factory=dict)
+    opened: int | None = None
     stopped: bool = False
     finished: bool = False
     seconds: float | None = None
@@ -73,7 +79,7 @@ class Batch:
     @property
     def total(self) -> int:
         """How many pictures were given."""
-        return len(self.names)
+        return len(self.sources)
 
     @property
     def ordered(self) -> list[tuple[int, BatchRow]]:
@@ -94,15 +100,15 @@ class Batch:
         return affect_plane(self.emotion_model, self.labels)
 
 
-async def judge(
-    service: Service, batch: Batch, sources: Sequence[Source], question: Question
-) -> AsyncIterator[tuple[int, BatchRow]]:
-    """Rows with their places as they are done; what is under way is given up when nobody asks for more.
+async def judge(service: Service, batch: Batch) -> AsyncIterator[dict[int, BatchRow]]:
+    """Rows by their places as they are done, a few times a second; none where nothing is done since.
+
+    What is under way is given up when nobody asks for more.
 
     No more pictures than a model sees at once are open at a time, so that one visitor's many pictures neither fill
     the memory nor the line that others wait in.
     """
-    waiting = iter(enumerate(sources))
+    waiting = iter(range(batch.total))
     running: set[asyncio.Task[tuple[int, BatchRow]]] = set()
     try:
         while True:
@@ -110,29 +116,42 @@ async def judge(
                 following = next(waiting, None)
                 if following is None:
                     break
-                running.add(asyncio.create_task(_row(service, batch.method, *following, question)))
+                running.add(asyncio.create_task(_row(service, batch, following)))
             if not running or batch.stopped:
                 return
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                yield task.result()
+            done, running = await asyncio.wait(running, timeout=_SECONDS_DEAF, return_when=asyncio.FIRST_COMPLETED)
+            yield dict(task.result() for task in done)
     finally:
         for task in running:
             task.cancel()
 
 
-async def _row(service: Service, method: str, place: int, source: Source, question: Question) -> tuple[int, BatchRow]:
+async def explained(service: Service, batch: Batch, place: int) -> EmotionPrediction:
+    """The prediction at a place, with the parts of the picture that spoke for it; the picture is read once more.
+
+    Raises:
+        IecHubError: with one sentence, where it cannot be read any more, or nobody has the time.
+    """
+    return (await _asked(service, batch, place, replace(batch.question, evidence=True)))[1]
+
+
+async def _row(service: Service, batch: Batch, place: int) -> tuple[int, BatchRow]:
+    name = batch.sources[place].name
     try:
-        content = await asyncio.to_thread(source.read, service.limits.file_bytes)
-        picture = await service.open(content)
-        prediction = await service.ask(method, picture, question)
+        picture, prediction = await _asked(service, batch, place, batch.question)
         tile, kept = await asyncio.to_thread(_kept, picture.shown)
     except IecHubError as error:
-        return place, BatchRow(source.name, None, str(error))
+        return place, BatchRow(name, None, str(error))
     except Exception as error:
         log_failure(error)
-        return place, BatchRow(source.name, None, texts.UNEXPECTED_ERROR)
-    return place, BatchRow(source.name, prediction, None, tile, kept, picture.image.size)
+        return place, BatchRow(name, None, texts.UNEXPECTED_ERROR)
+    return place, BatchRow(name, prediction, None, tile, kept, picture.image.size)
+
+
+async def _asked(service: Service, batch: Batch, place: int, question: Question) -> tuple[Picture, EmotionPrediction]:
+    content = await asyncio.to_thread(batch.sources[place].read, service.limits.file_bytes)
+    picture = await service.open(content)
+    return picture, await service.ask(batch.method, picture, question)
 
 
 def _kept(shown: Image.Image) -> tuple[str, bytes]:

@@ -16,8 +16,8 @@ def batch_html(batch: Batch) -> str:
     """The summary, the controls, and the pictures, twice: as a gallery and as a table of those that are done."""
     colours = dict(zip(batch.labels, label_colours(batch.labels), strict=True))
     tiles = "".join(
-        _tile(place, batch.rows[place], batch, colours) if place in batch.rows else _pending(place, name)
-        for place, name in enumerate(batch.names)
+        _tile(place, batch.rows[place], batch, colours) if place in batch.rows else _pending(place, source.name)
+        for place, source in enumerate(batch.sources)
         if place in batch.rows or not batch.finished
     )
     rows = "".join(_table_row(place, row, batch, colours) for place, row in batch.ordered)
@@ -49,25 +49,32 @@ def status_html(batch: Batch) -> str:
     )
 
 
-def details_html(place: int, row: BatchRow, note: str = "") -> str:
+def details_html(
+    place: int, row: BatchRow, note: str = "", explained: EmotionPrediction | None = None, problem: str = ""
+) -> str:
     """Everything about one picture: what :func:`iec_hub.space.rendering.result_html` shows of it.
 
     Args:
         place: of the row in its batch.
         row: one with a prediction.
         note: one more sentence on how to read the result.
+        explained: the same prediction with its evidence, once that is there.
+        problem: one sentence on why there will be no evidence.
     """
-    result = result_html(row.prediction, row.image(), size=row.size, note=note)
+    waiting = explained is None and not problem
+    stage = texts.STAGES["decided"] if waiting else ""
+    result = result_html(explained or row.prediction, row.image(), size=row.size, note=note, stage=stage)
     steps = "".join(
         f'<button type="button" data-details="{key}">{escape(name)}</button>'
         for key, name in (("-1", texts.MANY_BEFORE), ("1", texts.MANY_AFTER), ("close", texts.MANY_CLOSE))
     )
     source = f"data:image/jpeg;base64,{base64.b64encode(row.picture).decode('ascii')}"
+    problem = f'<p class="iec-hint" role="status">{safe_html(problem)}</p>' if problem else ""
     return (
-        f'<div class="iec-details-head" data-current="{place}">'
+        f'<div class="iec-details-head" data-current="{place}"{" data-more" if waiting else ""}>'
         f'<h2 id="iec-details-name" tabindex="-1">{safe_html(row.file)}</h2>{steps}</div>'
-        f'<div class="iec-details"><div><img src="{source}" alt="{escape(texts.PICTURE)}">'
-        f'<p class="iec-hint">{escape(texts.MANY_DETAILS_HINT)}</p></div>{result}</div>'
+        f'<div class="iec-details"><div><img src="{source}" alt="{escape(texts.PICTURE)}">{problem}</div>'
+        f"{result}</div>"
     )
 
 

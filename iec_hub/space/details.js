@@ -24,7 +24,11 @@ dialog.addEventListener("click", (event) => {
 });
 watch("value", () => {
   if (!props.value) return;
-  current = Number(element.querySelector("[data-current]").dataset.current);
+  const { current: place, more } = element.querySelector("[data-current]").dataset;
+  // What spoke for the answer comes later: whoever has closed the dialog since wants no more of it.
+  if (more === undefined && !dialog.open) { props.value = ""; return; }
+  const same = dialog.open && current === Number(place);
+  current = Number(place);
   for (const button of element.querySelectorAll("[data-details]:not([data-details=close])")) {
     button.disabled = beside(Number(button.dataset.details)) === undefined;
   }
@@ -33,5 +37,5 @@ watch("value", () => {
   if (!dialog.contains(document.activeElement) || document.activeElement.disabled) {
     element.querySelector("#iec-details-name").focus();
   }
-  dialog.scrollTop = 0;
+  if (!same) dialog.scrollTop = 0;
 });

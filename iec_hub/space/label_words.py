@@ -14,11 +14,18 @@ def words_text(model: EmotionModel) -> str:
 
 
 def same_labels(text: str, other: str) -> bool:
-    """Whether two texts like those of :func:`words_text` are about the same emotions, in any order."""
-    first, second = (
-        {line.partition(":")[0].strip() for line in each.splitlines() if line.strip()} for each in (text, other)
-    )
-    return first == second
+    """Whether a text like those of :func:`words_text` is about the emotions of another, in any order.
+
+    One that gives some of them other words may leave out the rest, which keep theirs.
+    """
+    given, known = _lines(text), _lines(other)
+    changed = given.items() - known.items()
+    return given.keys() == known.keys() or (bool(changed) and given.keys() <= known.keys())
+
+
+def _lines(text: str) -> dict[str, str]:
+    parts = (line.partition(":") for line in text.splitlines() if line.strip())
+    return {label.strip(): words.strip() for label, _, words in parts}
 
 
 def with_words(model: EmotionModel, text: Any, most: int) -> EmotionModel | None:

@@ -17,12 +17,13 @@ from iec_hub.space import texts
 from iec_hub.space.answering import OWN, split_labels
 from iec_hub.space.archives import Source, gather, megabytes
 from iec_hub.space.batch_files import batch_csv, batch_json
-from iec_hub.space.batch_rows import Batch, judge
+from iec_hub.space.batch_rows import Batch, BatchRow, explained, judge
 from iec_hub.space.batch_table import batch_html, details_html, empty_many_html, status_html
 from iec_hub.space.choices import QUICK, Choices, connect_choices, lay_out_choices
+from iec_hub.space.example_pictures import example_pictures
 from iec_hub.space.rendering import error_html
+from iec_hub.space.scrolling import into_sight
 from iec_hub.space.service import Question, Service
-from iec_hub.space.single import example_pictures
 from iec_hub.space.uploads import uploaded_file
 
 # Batches of different visitors; the line to the model is shared, and kept short by `judge`.
@@ -33,9 +34,6 @@ _SECONDS_KEPT = 3600
 _SECONDS_BETWEEN, _SECONDS_PER_ROW = 0.4, 0.01
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
 _FOLDER = Path(__file__).parent
-_SHOW_STATUS = """() => { const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    if (window.matchMedia("(max-width: 800px)").matches)
-        document.getElementById("iec-many-status").scrollIntoView({behavior: calm ? "auto" : "smooth"}); }"""
 
 # Gradio puts its button for more files within another one, which screen readers cannot reach, and names it in no
 # language. The outer one becomes a plain box; it is there once the files are shown.
@@ -127,13 +125,16 @@ def _connect(given: _Given, shown: _Shown, handlers: "_Handlers") -> None:
     given.button.click(handlers.run, [given.files, *given.chosen], **running)
     given.examples.click(handlers.run_examples, given.chosen, **running)
     for button in (given.button, given.examples):
-        button.click(None, js=_SHOW_STATUS, **_PRIVATE)
+        button.click(None, js=into_sight("iec-many-shown"), **_PRIVATE)
     named = [json.dumps(texts.MANY_ADD)] * 3
     given.files.change(None, js=_NAME_UPLOAD % tuple(named), **_PRIVATE)
     # No queue: it has to come through while the line is full.
     given.stop.click(handlers.stop, [shown.batch], None, **QUICK)
+    explaining: dict[str, Any] = {**_PRIVATE, "concurrency_limit": _AT_ONCE, "concurrency_id": "many-details"}
     for opener in (shown.results, shown.details):
-        opener.select(handlers.open, [shown.batch], [shown.details], **QUICK)
+        # The parts that spoke for the answer take longer than the answer: first comes what is known.
+        opened = opener.select(handlers.open, [shown.batch], [shown.details], **QUICK)
+        opened.success(handlers.explain, [shown.batch], [shown.details], **explaining)
 
 
 class _Handlers:
@@ -162,17 +163,19 @@ class _Handlers:
         self, sources: Sequence[Source], method: Any, emotion_model: Any, labels: Any
     ) -> AsyncIterator[tuple[Any, ...]]:
         try:
-            batch, question = self._begin(sources, method, emotion_model, labels)
+            batch = self._begin(sources, method, emotion_model, labels)
         except IecHubError as error:
             yield _refused(str(error))
             return
         started = drawn = time.monotonic()
         yield await self._update(batch, begun=True)
-        async for place, row in judge(self.service, batch, sources, question):
-            batch.rows[place] = row
-            if time.monotonic() - drawn > max(_SECONDS_BETWEEN, _SECONDS_PER_ROW * len(batch.rows)):
+        new = False
+        async for rows in judge(self.service, batch):
+            batch.rows |= rows
+            new = new or bool(rows)
+            if new and time.monotonic() - drawn > max(_SECONDS_BETWEEN, _SECONDS_PER_ROW * len(batch.rows)):
                 yield await self._update(batch)
-                drawn = time.monotonic()
+                drawn, new = time.monotonic(), False
         batch.finished, batch.seconds = True, time.monotonic() - started
         yield await self._update(batch)
 
@@ -187,17 +190,33 @@ class _Handlers:
         row = batch.rows.get(place) if isinstance(batch, Batch) and isinstance(place, int) else None
         if row is None or row.prediction is None:
             raise gr.Error(texts.MANY_GONE, print_exception=False)
-        note = self.service.method(batch.method).note(row.prediction.emotion_model)
-        return details_html(place, row, note)
+        batch.opened = place
+        return details_html(place, row, self._note(batch, row))
+
+    async def explain(self, batch: Any) -> Any:
+        """The details again, with what spoke for the answer, unless another picture was opened meanwhile."""
+        place = batch.opened if isinstance(batch, Batch) else None
+        row = None if place is None else batch.rows.get(place)
+        if row is None:
+            return gr.skip()
+        prediction, problem = None, ""
+        try:
+            prediction = await explained(self.service, batch, place)
+        except IecHubError as error:
+            problem = str(error)
+        if batch.opened != place:
+            return gr.skip()
+        return await asyncio.to_thread(details_html, place, row, self._note(batch, row), prediction, problem)
+
+    def _note(self, batch: Batch, row: BatchRow) -> str:
+        return self.service.method(batch.method).note(row.prediction.emotion_model)
 
     def _sources(self, files: Any) -> list[Source]:
         """What was uploaded, as rows; the names are the visitor's, the files are gradio's."""
         given = files if isinstance(files, list) else [] if files is None else [files]
         return gather([(_name(file), uploaded_file(file, self.uploads)) for file in given], self.service.limits)
 
-    def _begin(
-        self, sources: Sequence[Source], method: Any, emotion_model: Any, labels: Any
-    ) -> tuple[Batch, Question]:
+    def _begin(self, sources: Sequence[Source], method: Any, emotion_model: Any, labels: Any) -> Batch:
         chosen = self.service.method(method)
         if emotion_model == OWN:
             target = EmotionModel.from_labels(split_labels(labels))
@@ -205,8 +224,7 @@ class _Handlers:
         else:
             target = chosen.models.get(str(emotion_model)) or get_emotion_model(str(emotion_model))
             question = Question(emotion_model=target.name, evidence=False)
-        names = tuple(source.name for source in sources)
-        return Batch(chosen.name, target.name, target.labels, chosen.predictor.name, names), question
+        return Batch(chosen.name, target.name, target.labels, chosen.predictor.name, tuple(sources), question)
 
     async def _update(self, batch: Batch, begun: bool = False) -> tuple[Any, ...]:
         """The outputs for a batch as it is now."""

@@ -16,6 +16,7 @@ from iec_hub.space.example_pictures import name_examples
 from iec_hub.space.limits import Limits
 from iec_hub.space.many import build_many_pictures
 from iec_hub.space.methods import Predictor, page_methods
+from iec_hub.space.pasting import PASTE
 from iec_hub.space.service import Service
 from iec_hub.space.single import build_single_picture
 from iec_hub.space.theme import STYLE_SHEETS, page_theme
@@ -51,6 +52,7 @@ def build_page(
                 build_about(page, service)
         name_examples(page)
         build_endpoints(page, service)
+        page.load(None, js=PASTE, api_visibility="private")
     # The service has lines of its own, so this queue only has to hold whoever stands in one of them.
     page.queue(max_size=2 * service.limits.waiting, default_concurrency_limit=service.limits.waiting)
     return page

@@ -1,5 +1,6 @@
 """Where a decision comes from, as HTML: the heat map over the picture, and the charged words of its caption."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +18,7 @@ MAX_WORD_MAPS = 12
 # Below this share of the strongest word's charge a word is shown as plain text.
 LEAST_STRENGTH = 0.15
 HEAT_STRENGTH = 70
+_PUNCTUATION = re.compile(r"[.,;:!?…'\")\]’”]+")
 WHOLE = "whole"
 
 # Shows one view of the evidence (its layer and its line) and marks its button, in the browser alone. An attribute of
@@ -49,15 +51,20 @@ def captions_html(prediction: EmotionPrediction, views: Sequence[View] = ()) -> 
     """The captions; in the first one the charged words are marked, and are buttons where a view is theirs."""
     first, *others = prediction.captions or ("",)
     words = prediction.evidence.caption_words if prediction.evidence is not None else None
-    strengths = charges(words or ())
+    words = words or ()
+    strengths, followed = charges(words), [*(word.start for word in words[1:]), len(first)]
     keys = {view.key for view in views}
     pieces, position = [], 0
-    for index, (word, strength) in enumerate(zip(words or (), strengths, strict=True)):
+    for index, (word, strength, following) in enumerate(zip(words, strengths, followed, strict=False)):
         # A word that is not where it says it is stays plain text.
         if word.start < position or word.end <= word.start or first[word.start : word.end] != word.text:
             continue
-        pieces += [safe_html(first[position : word.start]), _word(word, strength, str(index), views, keys)]
-        position = word.end
+        pieces.append(safe_html(first[position : word.start]))
+        marked, position = _word(word, strength, str(index), views, keys), word.end
+        # A button would leave the comma after it to the next line.
+        if strength > 0 and (comma := _PUNCTUATION.match(first, position, max(position, following))):
+            marked, position = f'<span class="iec-together">{marked}{safe_html(comma[0])}</span>', comma.end()
+        pieces.append(marked)
     pieces.append(safe_html(first[position:]))
     hint = ""
     if any(strengths):

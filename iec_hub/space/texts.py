@@ -20,7 +20,7 @@ TAB_ABOUT = "About"
 # One picture
 
 PICTURE = "Your picture"
-PICTURE_PLACEHOLDER = "Drop a picture here, or click to choose one (up to {size})"
+PICTURE_PLACEHOLDER = "Drop or paste a picture here, or click to choose one (up to {size})"
 EXAMPLES = "Or try one of these"
 METHOD = "Method"
 _METHODS = {
@@ -46,7 +46,7 @@ WORDS_TOO_LONG = "The words for the emotions have {length} characters; shorten t
 WORDS_NO_COLON = 'A line of the words lacks its colon: "{line}"; write it like "fear: terror, fear".'
 
 START_TITLE = "Choose a picture to begin"
-START = "Drop one of your own on the left, or click one of the examples. Everything you see then is an estimate."
+START = "Drop or paste one of your own, or click one of the examples. Everything you see then is an estimate."
 METHOD_IDEAS = {
     "ugrie": "Completes the sentence “The photo evokes …” with words for feelings. It takes any words, yours too.",
     "escnet": "Describes the picture first, then weighs picture and caption together. You can correct the caption.",
@@ -64,6 +64,7 @@ STAGES = {
     "described": "Put into words; now deciding…",
     "decided": "Decided; now looking for the parts that spoke for it…",
 }
+NO_METHOD = "There is no method {name} here; use one of {methods}."
 OTHER_EMOTIONS = "{method} cannot tell these emotions apart; it can be asked for {offered}."
 
 # Where methods agree and differ.
@@ -84,6 +85,7 @@ SHARE_OWN = "The link opens the page with these settings. Your own picture is no
 LINK_BAD = "The link that you opened has settings that this page does not know; the page shows its usual ones."
 
 VERDICT = "This picture most likely evokes"
+TORN, GUESSING, AND = "torn between", "guessing", "and"
 VERDICT_UNCERTAIN = "The model is"
 DISTRIBUTION = "How likely each emotion is"
 SENTENCE = "In a sentence"
@@ -233,7 +235,6 @@ MANY_FAILED = "not read"
 MANY_CLOSE = "Close"
 MANY_BEFORE = "Previous"
 MANY_AFTER = "Next"
-MANY_DETAILS_HINT = "For the heat map, give this picture to “One picture”."
 
 ARCHIVE_DAMAGED = "{name} is damaged or no zip archive; pack it again."
 ARCHIVE_FILE_TOO_LARGE = "{name} is larger than {most}; pack fewer pictures, or give them one by one."
@@ -487,11 +488,6 @@ def about_time(seconds: float) -> str:
     return f"{math.ceil(minutes / 60)} hours"
 
 
-def _listed(items: list[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
-
-
 def method_name(method: str) -> str:
     """What a method is called within a sentence."""
     return _METHODS[method][0] if method in _METHODS else method
@@ -516,7 +512,7 @@ def all_methods(count: int) -> str:
 
 def listed(items: Sequence[str]) -> str:
     """`a, b and c`."""
-    return _listed(list(items))
+    return " and ".join(filter(None, (", ".join(items[:-1]), items[-1])))
 
 
 def agreed(count: int, emotion: str, guesses: Sequence[str]) -> str:
@@ -526,19 +522,17 @@ def agreed(count: int, emotion: str, guesses: Sequence[str]) -> str:
         none = "neither of them is" if count == 2 else "none of them is"
         return f"{who} lean towards {emotion}, but {none} sure."
     if guesses:
-        return (
-            f"{who} say {emotion}, but {_listed(list(guesses))} {'are' if len(guesses) > 1 else 'is'} only guessing."
-        )
+        return f"{who} say {emotion}, but {listed(guesses)} {'are' if len(guesses) > 1 else 'is'} only guessing."
     return f"{who} say {emotion}."
 
 
 def disagreed(groups: Sequence[tuple[Sequence[str], str]], guesses: Sequence[str], count: int) -> str:
     """Which methods name which emotion, such as "UGRIE and ESCNet say awe, ACIEC says fear." """
-    said = ", ".join(f"{_listed(list(who))} {'say' if len(who) > 1 else 'says'} {what}" for who, what in groups)
+    said = ", ".join(f"{listed(who)} {'say' if len(who) > 1 else 'says'} {what}" for who, what in groups)
     if len(guesses) == count:
         return f"{said}. {'Neither' if count == 2 else 'None'} of them is sure."
     if guesses:
-        return f"{said}. {_listed(list(guesses))} {'are' if len(guesses) > 1 else 'is'} only guessing."
+        return f"{said}. {listed(guesses)} {'are' if len(guesses) > 1 else 'is'} only guessing."
     return f"{said}."
 
 
@@ -600,7 +594,7 @@ def sure(prediction: EmotionPrediction) -> str:
 
 def changed_answers(methods: Sequence[str]) -> str:
     """Which answers rest on what the visitor wrote."""
-    return f"{_listed(list(methods))} {'go' if len(methods) > 1 else 'goes'} by your words here."
+    return f"{listed(methods)} {'go' if len(methods) > 1 else 'goes'} by your words here."
 
 
 def evidence_of(emotion: str) -> str:

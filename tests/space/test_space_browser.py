@@ -1,5 +1,6 @@
 """The page in a real browser: what a visitor does, and that nothing is asked of any other site."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,34 @@ def test_text_can_be_read_in_both_themes(visit, white: Path, theme: str) -> None
     for selector in (own, "#iec-button", "#iec-emotion-model label span", "#iec-hint p"):
         ratios = page.evaluate(CONTRAST, selector)
         assert ratios and min(ratios) >= 4.5, (selector, ratios)
+
+
+# What a browser does when a visitor presses the keys for it; a test may not touch the clipboard that all tests share.
+PASTE = """async ([kind, content, type]) => {
+    const given = new DataTransfer();
+    if (kind === "text") given.setData("text/plain", content);
+    else given.items.add(new File([await (await fetch(content)).blob()], "picture.png", {type}));
+    const event = new ClipboardEvent("paste", {clipboardData: given, bubbles: true, cancelable: true});
+    (document.activeElement ?? document.body).dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+
+
+def test_a_picture_is_pasted_wherever_the_visitor_is_and_text_where_it_is_written(visit, white: Path) -> None:
+    picture = f"data:image/png;base64,{base64.b64encode(white.read_bytes()).decode()}"
+    page = visit()
+    assert not page.evaluate(PASTE, ["text", "https://example.org/cat.png", ""])
+    assert texts.START_TITLE in page.locator("#iec-result").inner_text()
+    assert page.evaluate(PASTE, ["file", picture, "image/png"])
+    page.locator("#iec-result .iec-done").wait_for()
+    assert "sadness" in page.locator(".iec-verdict").inner_text()
+    # In place of the one before.
+    Image.new("RGB", (90, 60), "black").save(white)
+    picture = f"data:image/png;base64,{base64.b64encode(white.read_bytes()).decode()}"
+    assert page.evaluate(PASTE, ["file", picture, "image/png"])
+    page.locator("#iec-result .iec-verdict", has_text="amusement").wait_for()
+    page.get_by_role("tab", name="Many pictures").click()
+    assert page.evaluate(PASTE, ["file", picture, "image/png"])
+    page.locator("#iec-many-files .file-preview").wait_for()
+    page.get_by_role("tab", name="About").click()
+    assert not page.evaluate(PASTE, ["file", picture, "image/png"])

@@ -19,7 +19,7 @@ from gradio_client.exceptions import AppError  # noqa: E402
 
 from iec_hub.emotions import EMOTION_MODELS  # noqa: E402
 from iec_hub.space import texts  # noqa: E402
-from iec_hub.space.single import example_pictures  # noqa: E402
+from iec_hub.space.example_pictures import example_pictures  # noqa: E402
 
 SIGNATURES = {
     "/predict": ["image", "method", "emotion_model", "labels", "caption", "evidence"],

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brightness_predictor import BrightnessPredictor
 from PIL import Image
+from served_page import served
 from visiting import CONTRAST, DESKTOP, PHONE
+
+from iec_hub.space.example_pictures import example_pictures
 
 NASTY = "<img src=x onerror=alert(1)>.png"
 # Bright to dark; the stand-in says the last label for white and the first for black.
@@ -147,7 +152,7 @@ def test_texts_can_be_read_and_nothing_is_wider_than_a_phone(judged: Callable[..
 def test_the_examples_can_be_tried_and_a_second_batch_replaces_the_first(
     visit_at: Callable[..., Any], page_url: str
 ) -> None:
-    from iec_hub.space.single import example_pictures
+    from iec_hub.space.example_pictures import example_pictures
 
     page = visit_at(page_url, DESKTOP)
     page.get_by_role("tab", name="Many pictures").click()
@@ -165,3 +170,81 @@ def test_the_examples_can_be_tried_and_a_second_batch_replaces_the_first(
     assert sorted(name for name, _ in found) == names
     shares = [share for _, share in found]
     assert shares == sorted(shares, reverse=True)
+
+
+class Gated(BrightnessPredictor):
+    """Answers the first pictures, and then not before it may."""
+
+    def __init__(self, at_once: int):
+        super().__init__()
+        self.at_once, self.gate = at_once, threading.Event()
+
+    def predict(self, images: Any, *given: Any, **asked: Any) -> Any:
+        self.at_once -= len(images)
+        if self.at_once < 0:
+            assert self.gate.wait(60)
+        return super().predict(images, *given, **asked)
+
+
+def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(visit_at: Callable[..., Any]) -> None:
+    predictor = Gated(len(example_pictures()))
+    with served({"ugrie": predictor}) as (_, url):
+        page = visit_at(url, DESKTOP)
+        page.get_by_role("tab", name="Many pictures").click()
+        page.get_by_role("button", name="Try it with our").click()
+        page.locator(".iec-status", has_text="All ").wait_for()
+        page.evaluate("""() => { const show = HTMLDialogElement.prototype.showModal; window.shown = 0;
+            HTMLDialogElement.prototype.showModal = function () { window.shown += 1; show.call(this); }; }""")
+        dialog = page.get_by_role("dialog")
+        heat = dialog.locator(".iec-heat")
+        page.locator(".iec-tile[data-open]").first.press("Enter")
+        dialog.locator(".iec-place").wait_for()
+        assert dialog.locator(".iec-bar").count() == 8
+        # Whoever closes them does not see them come back when the rest is there.
+        page.keyboard.press("Escape")
+        predictor.gate.set()
+        page.locator(".iec-tile[data-open]").nth(1).press("Enter")
+        heat.wait_for()
+        assert "cat-and-mirror" in dialog.locator("h2").inner_text() and page.evaluate("window.shown") == 2
+        dialog.get_by_label("Overlay strength").fill("0")
+        assert heat.evaluate("element => getComputedStyle(element).opacity") == "0"
+        following = dialog.get_by_role("button", name="Next")
+        following.press("Enter")
+        dialog.locator("h2", has_text="gull").wait_for()
+        heat.wait_for()
+        assert following.evaluate("element => element === document.activeElement"), "what came later took the focus"
+
+
+def test_a_long_batch_is_stopped_at_once_and_what_is_done_stays(visit_at: Callable[..., Any]) -> None:
+    predictor = Gated(2)
+    with served({"ugrie": predictor}, batch=2, workers=1) as (_, url):
+        page = visit_at(url, {"width": 1280, "height": 600})
+        page.get_by_role("tab", name="Many pictures").click()
+        begin, stop = page.locator("#iec-many-button"), page.locator("#iec-many-stop")
+        assert in_sight(begin), "nobody would look for it beneath all choices"
+        page.get_by_role("button", name="Try it with our").click()
+        page.locator(".iec-status", has_text="1 of 8").or_(page.locator(".iec-status", has_text="2 of 8")).wait_for()
+        assert in_sight(stop) and in_sight(page.locator(".iec-status progress")) and not begin.is_visible()
+        stop.click()
+        # The model is still at work on what nobody wants any more.
+        page.locator(".iec-status", has_text="Stopped: ").wait_for()
+        predictor.gate.set()
+        begin.wait_for()
+        done = len(predictor.calls)
+        assert not stop.is_visible() and page.locator(".iec-tiles > li").count() in (1, 2)
+        assert page.locator(".iec-pending").count() == 0
+        with page.expect_download() as download:
+            page.locator("#iec-many-downloads").get_by_text("Download as CSV").click()
+        rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+        assert [row["file"] for row in rows] == shown(page) and rows[0]["emotion"]
+        # It can begin again.
+        page.get_by_role("button", name="Try it with our").click()
+        page.locator(".iec-status", has_text="All 8 pictures done").wait_for()
+        assert len(predictor.calls) > done
+
+
+def in_sight(element: Any) -> bool:
+    """Whether all of it is seen without scrolling."""
+    return element.evaluate(
+        "(e) => { const b = e.getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight; }"
+    )

@@ -10,10 +10,10 @@ pytest.importorskip("gradio")
 
 from iec_hub.prediction import EmotionPrediction  # noqa: E402
 from iec_hub.space import texts  # noqa: E402
+from iec_hub.space.example_pictures import example_pictures  # noqa: E402
 from iec_hub.space.methods import page_methods  # noqa: E402
 from iec_hub.space.rendering import PICTURE_SIDE  # noqa: E402
 from iec_hub.space.service import Picture, Question, Service  # noqa: E402
-from iec_hub.space.single import example_pictures  # noqa: E402
 
 
 @pytest.fixture

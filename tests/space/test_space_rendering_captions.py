@@ -194,3 +194,11 @@ def test_a_prediction_read_back_from_its_dictionary_has_the_same_words() -> None
         for word in sent
     )
     assert result(captioned(CAPTION, read))[0] == result(captioned(CAPTION, words))[0]
+
+
+def test_a_comma_stays_with_its_word_and_nothing_of_the_caption_is_lost() -> None:
+    caption = "A dark, (cold) night's end."
+    found = [("dark", 0.9), ("cold", 0.8), ("night", 0.7), ("'s", 0.6), ("end", 0.0)]
+    html, page = result(captioned(caption, tuple(word_at(caption, *each) for each in found)))
+    assert caption in page.text
+    assert re.findall(r'iec-together"><span[^>]*>([^<]*)</span>([^<]*)</span>', html) == [("dark", ","), ("cold", ")")]
