@@ -206,18 +206,19 @@ class EmotionPrediction:
             return False
         return self.confidence < self.sure_ratio * self.ranking[1][1]
 
+    @property
+    def contenders(self) -> tuple[tuple[str, float], ...]:
+        """The top label with its probability, and the second where it is uncertain which of the two it is."""
+        return self.ranking[: 2 if self.uncertain and self._close else 1]
+
     def summary(self) -> str:
         """A few words for people.
 
         Such as ``"awe (62 %)"``; where it is uncertain ``"torn between awe (35 %) and fear (30 %)"``, or ``"guessing
         awe (55 %)"`` where the second label is far behind.
         """
-        (first, p), *rest = self.ranking
-        if not self.uncertain:
-            return f"{first} ({p:.0%})"
-        if not self._close:
-            return f"guessing {first} ({p:.0%})"
-        return f"torn between {first} ({p:.0%}) and {rest[0][0]} ({rest[0][1]:.0%})"
+        named = " and ".join(f"{label} ({p:.0%})" for label, p in self.contenders)
+        return f"{'torn between' if len(self.contenders) > 1 else 'guessing'} {named}" if self.uncertain else named
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dictionary with every field and derived figure."""

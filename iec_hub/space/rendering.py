@@ -4,7 +4,6 @@ Whatever comes from a picture, a file name, a label, a caption or a model is esc
 nowhere else.
 """
 
-import re
 from collections.abc import Sequence
 from html import escape
 
@@ -133,8 +132,11 @@ def verdict_html(prediction: EmotionPrediction) -> str:
     opening = texts.VERDICT_UNCERTAIN if prediction.uncertain else texts.VERDICT
     colours = dict(zip(prediction.labels, label_colours(prediction.labels), strict=True))
     # The emotions stand out from the words around them and from their figures.
-    summary = re.sub(r"(\(\d+%\))( and )?", r"<small>\1</small><span>\2</span>", safe_html(prediction.summary()))
-    summary = re.sub(r"^(torn between|guessing) ", r'<span class="iec-torn">\1 </span>', summary)
+    named = [f"{safe_html(label)} <small>({p:.0%})</small>" for label, p in prediction.contenders]
+    summary = f"<span> {escape(texts.AND)} </span>".join(named)
+    if prediction.uncertain:
+        lead = texts.TORN if len(named) > 1 else texts.GUESSING
+        summary = f'<span class="iec-torn">{escape(lead)} </span>{summary}'
     return (
         f'<div class="iec-call iec-{colours[prediction.emotion]}{" iec-guess" if prediction.uncertain else ""}">'
         f'<p class="iec-over">{escape(opening)} </p><p class="iec-verdict" role="status">{summary}</p></div>'

@@ -93,6 +93,22 @@ def test_colours_differ_for_every_kind_of_colour_vision(sight: str, mode: str) -
     assert distances.min() > 0.07
 
 
+@pytest.mark.parametrize(
+    ("distribution", "said"),
+    [
+        ({"guessing game": 0.9, "calm": 0.1}, "guessing game (90%)"),
+        ({"torn between": 0.9, "score (50%) and": 0.1}, "torn between (90%)"),
+        ({"score (50%)": 0.4, "calm": 0.35, "joy": 0.25}, "torn between score (50%) (40%) and calm (35%)"),
+    ],
+)
+def test_a_verdict_takes_no_label_for_words_of_its_own(distribution: dict[str, float], said: str) -> None:
+    answer = prediction(distribution)
+    html = rendering.verdict_html(answer)
+    shown = Collector(html).text.removeprefix(texts.VERDICT_UNCERTAIN if answer.uncertain else texts.VERDICT)
+    assert " ".join(shown.split()) == said == answer.summary()
+    assert html.count("iec-torn") == answer.uncertain and html.count("<small>") == len(answer.contenders)
+
+
 def test_heat_map_is_bright_and_opaque_where_the_evidence_is() -> None:
     regions = np.zeros((4, 8))
     regions[0, 7] = 1.0
