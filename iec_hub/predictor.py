@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,49 +16,19 @@ from iec_hub.affect.embedded_text import TextReader, default_text_reader
 from iec_hub.checkpoint_loading import load_checkpoint, usable_device
 from iec_hub.data.schema import joined_text
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel, map_distribution
-from iec_hub.errors import CheckpointError, DataError, EmotionMappingError, IecHubError
-from iec_hub.images import open_image
+from iec_hub.errors import CheckpointError, DataError
+from iec_hub.evidence import joined_evidence, top_score
 from iec_hub.models.image_emotion import ImageEmotionModel, ImageEmotionOutput, forward_inputs, region_evidence
-from iec_hub.models.processing_image_emotion import reduced_image
-from iec_hub.prediction import EmbeddedText, EmotionPrediction, Evidence, Progress
+from iec_hub.prediction import EmotionPrediction, Progress
+from iec_hub.reading_ahead import (
+    DECODE_SIDE,
+    REASONER_SIDE,
+    FilePrediction,
+    OpenedImage,
+    opened_image,
+    predictions_of_files,
+)
 from iec_hub.registry import BUNDLED_CHECKPOINTS, METHODS, checkpoint_path
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-logger = logging.getLogger(__name__)
-
-# Images are decoded to about this side: twice what a 224-pixel tower reads keeps the final resize clean.
-DECODE_SIDE = 512
-# And those that a reasoner looks at to this one: more is not what such models read, and a batch of them is kept.
-REASONER_SIDE = 1024
-READ_AHEAD_THREADS = min(8, os.cpu_count() or 2)
-
-
-@dataclass(frozen=True)
-class FilePrediction:
-    """Result of one file: either a prediction or the sentence that says why there is none.
-
-    `file` is what was given, a text as a path.
-    """
-
-    file: Any
-    prediction: EmotionPrediction | None
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A picture as small as the model reads it.
-
-    Attributes:
-        text: what stood in it; `None` where nobody looked.
-        larger: the picture for a reasoner that looks at it itself, no side longer than :data:`REASONER_SIDE`.
-    """
-
-    image: Image
-    text: tuple[EmbeddedText, ...] | None = None
-    larger: Image | None = None
 
 
 class EmotionPredictor:
@@ -293,7 +259,12 @@ class EmotionPredictor:
         """
         target = self._checked_target(emotion_model, labels, batch_size)
         files = [Path(path) if isinstance(path, str) else path for path in _as_list(paths)]
-        return self._predict_stream(files, target, evidence, batch_size, read_text)
+        return predictions_of_files(
+            files,
+            batch_size,
+            lambda file: self._open(file, read_text),
+            lambda opened: self._predict_batch(opened, target, evidence),
+        )
 
     def _checked_target(
         self, emotion_model: str | EmotionModel | None, labels: Sequence[str] | None, batch_size: int
@@ -312,71 +283,14 @@ class EmotionPredictor:
         # Line breaks and control characters would be shown, written into tables and logged.
         return [None if text is None else joined_text([text]) for text in captions]
 
-    def _predict_stream(
-        self, files: list[Any], target: EmotionModel, evidence: bool, batch_size: int, read_text: bool
-    ) -> Iterator[FilePrediction]:
-        batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
-        pool = ThreadPoolExecutor(READ_AHEAD_THREADS, thread_name_prefix="iec-hub-read")
-        try:
-            pending = [pool.submit(self._open_or_error, file, read_text) for file in batches[0]] if batches else []
-            for number, batch in enumerate(batches):
-                opened = [job.result() for job in pending]
-                following = batches[number + 1] if number + 1 < len(batches) else []
-                pending = [pool.submit(self._open_or_error, file, read_text) for file in following]
-                good = [image for image in opened if not isinstance(image, str)]
-                predictions = iter(self._predict_resilient(good, target, evidence))
-                for file, image in zip(batch, opened, strict=True):
-                    result = image if isinstance(image, str) else next(predictions)
-                    if isinstance(result, str):
-                        yield FilePrediction(file, None, result)
-                    else:
-                        yield FilePrediction(file, result)
-        finally:  # whoever stops early, or is interrupted, does not wait for files that nobody asks for any more
-            pool.shutdown(cancel_futures=True)
-
-    def _open(self, source: Any, read_text: bool = True) -> _Opened:
-        """The picture, already as small as the model reads it, so that a batch of big ones fits into memory.
-
-        The image processor's own resizing then has nothing left to do; doing it here moves it into the threads. Text
-        in the picture is read before that, in full size.
-        """
-        read_text, looks = read_text and self.text_reader is not None, self.model.looks_at_images
-        image = open_image(source, max_side=None if read_text else REASONER_SIDE if looks else DECODE_SIDE)
-        found, larger = self.text_reader.read([image])[0] if read_text else None, None
-        if looks:
-            larger = image.copy()
-            larger.thumbnail((REASONER_SIDE, REASONER_SIDE))
-        return _Opened(reduced_image(image, self.processor.image_processor, DECODE_SIDE), found, larger)
-
-    def _open_or_error(self, source: Any, read_text: bool = True) -> _Opened | str:
-        try:
-            return self._open(source, read_text)
-        except IecHubError as error:
-            return str(error)
-        except Exception as error:  # a decoder's own bug must not end the batch
-            logger.exception("Unexpected error while opening an image")
-            return f"The file cannot be read as an image ({type(error).__name__}); replace it."
-
-    def _predict_resilient(
-        self, images: list[_Opened], target: EmotionModel, evidence: bool
-    ) -> list[EmotionPrediction | str]:
-        """Like `_predict_batch`, but where the batch fails, image by image, so that one costs no other its result."""
-        if not images:
-            return []
-        try:
-            return list(self._predict_batch(images, target, evidence))
-        except Exception as error:
-            if len(images) == 1:
-                logger.exception("The model failed on an image")
-                if isinstance(error, IecHubError):
-                    return [str(error)]
-                return [f"The model failed on this picture ({type(error).__name__}); please report it."]
-            logger.warning("A batch of %d images failed; going on one by one", len(images), exc_info=True)
-            return [self._predict_resilient([image], target, evidence)[0] for image in images]
+    def _open(self, source: Any, read_text: bool = True) -> OpenedImage:
+        """The picture as the model and whatever else looks at it read it."""
+        reader = self.text_reader if read_text else None
+        return opened_image(source, self.processor.image_processor, reader, self.model.looks_at_images)
 
     def _predict_batch(
         self,
-        opened: list[_Opened],
+        opened: list[OpenedImage],
         target: EmotionModel,
         evidence: bool,
         captions: Sequence[str | None] | None = None,
@@ -406,7 +320,7 @@ class EmotionPredictor:
                     report(index, Progress("decided", prediction=decided))
             if evidence:
                 score = self.model.evidence_score(inputs, top.tolist())
-                score = self._top_score(probabilities, source, target) if score is None else score
+                score = top_score(probabilities, source, target) if score is None else score
                 regions = region_evidence(score, inputs["vision_features"]).double().cpu().numpy()
         explanations = self.model.explain(inputs, output, self.processor, top.tolist())
         return self._assembled(probabilities, source, target, explanations, regions)
@@ -430,7 +344,7 @@ class EmotionPredictor:
                 labels=target.labels,
                 probabilities=tuple(row),
                 method=self.method,
-                evidence=_evidence(None if regions is None else regions[index], explanation),
+                evidence=joined_evidence(None if regions is None else regions[index], explanation),
                 model=self.name,
                 **rule,
                 **explanation,
@@ -441,27 +355,6 @@ class EmotionPredictor:
     def _probabilities(self, output: ImageEmotionOutput, inputs: BatchFeature, source: EmotionModel) -> torch.Tensor:
         logits = self.model.correct_logits(output.logits.float(), inputs, source)
         return self.model.config.calibrated_probabilities(logits, source)
-
-    @staticmethod
-    def _top_score(probabilities: torch.Tensor, source: EmotionModel, target: EmotionModel) -> torch.Tensor:
-        """Log-probability `(batch,)` of each image's top label in terms of the target."""
-        if source.labels != target.labels:
-            mapping = np.zeros((len(source), len(target)))
-            for row, label in zip(mapping, np.eye(len(source)), strict=True):
-                with suppress(EmotionMappingError):  # the target has no word for it
-                    row[:] = map_distribution(label, source, target)
-            probabilities = probabilities @ torch.as_tensor(mapping).to(probabilities)
-        return probabilities.amax(dim=-1).log()
-
-
-def _evidence(regions: Any, explanation: dict[str, Any]) -> Evidence | None:
-    """Evidence from what was measured and what the method itself says; heat maps of words only where asked for."""
-    words, caption_words = explanation.pop("words", None), explanation.pop("caption_words", None)
-    if regions is None and words is None and caption_words is None:
-        return None
-    if regions is None and caption_words is not None:
-        caption_words = tuple(replace(word, regions=None) for word in caption_words)
-    return Evidence(regions=regions, words=words, caption_words=caption_words)
 
 
 def _from(start: int, progress: Callable[[int, Progress], None]) -> Callable[[int, Progress], None]:
@@ -477,4 +370,4 @@ def _as_list(given: Any, kind: str = "images") -> list[Any]:
     return list(given)
 
 
-__all__ = ["EMOTION_MODELS", "EmotionPredictor", "FilePrediction"]
+__all__ = ["DECODE_SIDE", "EMOTION_MODELS", "REASONER_SIDE", "EmotionPredictor", "FilePrediction"]

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from iec_hub.emotions import EMOTION_MODELS, EmotionModel
 from iec_hub.errors import CheckpointError, DataError, ImageError
 from iec_hub.images import open_image
-from iec_hub.predictor import READ_AHEAD_THREADS, EmotionPredictor, _Opened
+from iec_hub.predictor import EmotionPredictor
+from iec_hub.reading_ahead import READ_AHEAD_THREADS, OpenedImage
 
 
 @pytest.fixture
@@ -188,10 +189,10 @@ def test_who_stops_early_does_not_wait_for_the_rest(predictor, pictures, monkeyp
     started: list[Path] = []
     may_go_on = threading.Event()
 
-    def opening(source):
+    def opening(source, read_text):
         started.append(source)
         assert source in files[:40] or may_go_on.wait(20)
-        return _Opened(Image.new("RGB", (64, 64)))
+        return OpenedImage(Image.new("RGB", (64, 64)))
 
     monkeypatch.setattr(predictor, "_open", opening)
     results = predictor.predict_files(files, batch_size=40)

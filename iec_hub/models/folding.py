@@ -15,6 +15,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from transformers import PreTrainedModel
 from transformers.models.efficientnet.modeling_efficientnet import EfficientNetSqueezeExciteLayer
 
+from iec_hub.models.served_layers import serve_by_onednn
+
 # EfficientNet's convolutions and the normalisation that each is followed by, as its modules name them.
 _FOLLOWED_BY = {
     "convolution": "batchnorm",
@@ -23,6 +25,9 @@ _FOLLOWED_BY = {
     "project_conv": "project_bn",
     "top_conv": "top_bn",
 }
+
+# The early feature maps of more do not stay in a processor's cache, and take blocks of memory that are not kept.
+_FEW_IMAGES = 2
 
 
 @torch.no_grad()
@@ -49,6 +54,8 @@ def folded_tower(tower: PreTrainedModel) -> PreTrainedModel:
         for name, part in list(module.named_children()):
             if isinstance(part, EfficientNetSqueezeExciteLayer) and _multiplies_by_one(part):
                 setattr(module, name, nn.Identity())
+            if isinstance(part, nn.Hardtanh):  # of what a convolution has just written for it alone
+                part.inplace = True
     return tower.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
@@ -63,7 +70,8 @@ def _multiplies_by_one(layer: EfficientNetSqueezeExciteLayer) -> bool:
 def prepare_to_serve(models: Iterable[PreTrainedModel]) -> None:
     """Fold the towers of image emotion models, give one to those whose towers are alike, and keep nothing to learn by.
 
-    The models are changed: they are not to be trained or saved any more.
+    On a processor, oneDNN computes their linear maps. The models are changed: they are not to be trained or saved any
+    more.
     """
     seen: list[tuple[nn.Module, nn.Module]] = []
     for model in models:
@@ -73,6 +81,9 @@ def prepare_to_serve(models: Iterable[PreTrainedModel]) -> None:
         if folded is not tower:
             seen.append((tower, folded))
             model.vision_model = folded
+        if next(model.vision_model.parameters()).device.type == "cpu":
+            model.images_at_once = _FEW_IMAGES
+        serve_by_onednn(model)
 
 
 def _are_alike(tower: nn.Module, other: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from tiny_parts import SIDE, tower_config
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from iec_hub.models import image_emotion
 from iec_hub.models.folding import folded_tower, prepare_to_serve
 from iec_hub.models.image_emotion import read_vision
 from iec_hub.predictor import EmotionPredictor
@@ -58,6 +59,21 @@ def test_a_folded_tower_has_the_same_features_and_gradients(identity: bool) -> N
     assert all(parameter.requires_grad for parameter in plain.parameters())
 
 
+def test_an_early_layer_is_told_by_its_mean_and_deviation() -> None:
+    plain = tower()
+    with torch.no_grad():
+        hidden = plain(torch.rand(2, 3, SIDE, SIDE), output_hidden_states=True).hidden_states[1]
+    values = hidden.clone()
+    values[:, 0] = 0.25  # a channel without any deviation, whose root has no gradient
+    values.requires_grad_()
+    found = image_emotion._statistics(values, 1.0)
+    deviation, mean = torch.std_mean(values, dim=(2, 3))
+    told = (found, torch.cat([mean, deviation], dim=-1))
+    torch.testing.assert_close(*told, rtol=1e-5, atol=1e-6)
+    ours, theirs = (torch.autograd.grad(each.square().sum(), values)[0] for each in told)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
 def test_what_is_not_known_or_not_exact_stays_as_it_is() -> None:
     assert folded_tower(other := tower("convnext")) is other
     assert folded_tower(half := tower().to(torch.bfloat16)) is half
@@ -85,16 +101,41 @@ def test_towers_that_are_alike_become_one_and_others_do_not() -> None:
     assert not any(parameter.requires_grad for model in models for parameter in model.parameters())
 
 
+def test_a_served_tower_sees_few_images_at_once_unless_evidence_is_asked_for() -> None:
+    model = EmotionPredictor.from_pretrained("ugrie-mini", device="cpu").model
+    pixels = torch.rand(5, 3, 64, 64)
+    with torch.inference_mode():
+        whole = model.get_image_features(pixels)
+    prepare_to_serve([model])
+    seen: list[int] = []
+    model.vision_model.register_forward_pre_hook(
+        lambda _, args, given: seen.append(len(given["pixel_values"])), with_kwargs=True
+    )
+    with torch.inference_mode():
+        found = model.get_image_features(pixels)
+    assert sum(seen) == 5 and max(seen) < 5
+    assert found.aspect == whole.aspect and found.grid == whole.grid
+    for name in ("pooled", "tokens", "hidden"):
+        theirs = getattr(whole, name)
+        torch.testing.assert_close(getattr(found, name), theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+    # A heat map is of one graph, from all of the batch's scores back to all of its images.
+    assert len(model.get_image_features(pixels.requires_grad_(), evidence=True).evidence[0]) == 5 == seen[-1]
+
+
 def test_served_models_answer_as_before() -> None:
-    predictors = [EmotionPredictor.from_pretrained(name, device="cpu") for name in ("ugrie-mini", "escnet-mini")]
-    pictures = [PICTURES / name for name in sorted(path.name for path in PICTURES.glob("*.jpg"))[:2]]
-    before = [predictor.predict(pictures, evidence=True) for predictor in predictors]
+    names = ("ugrie-mini", "escnet-mini", "aciec-mini")
+    predictors = [EmotionPredictor.from_pretrained(name, device="cpu") for name in names]
+    first, second, *_ = sorted(PICTURES.glob("*.jpg"))
+    asked = ([first, second], [first, second], [second])  # leaving out word after word takes the last one long
+    before = [predictor.predict(files, evidence=True) for predictor, files in zip(predictors, asked, strict=True)]
     prepare_to_serve(predictor.model for predictor in predictors)
-    assert predictors[0].model.vision_model is predictors[1].model.vision_model
-    for predictor, expected in zip(predictors, before, strict=True):
-        for ours, theirs in zip(predictor.predict(pictures, evidence=True), expected, strict=True):
+    assert len({id(predictor.model.vision_model) for predictor in predictors}) == 1
+    for predictor, files, expected in zip(predictors, asked, before, strict=True):
+        for ours, theirs in zip(predictor.predict(files, evidence=True), expected, strict=True):
             assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-5)
             # A gradient passes a rectifier or does not: where its input is all but 0, rounding decides.
             apart = np.abs(ours.evidence.regions - theirs.evidence.regions)
             assert apart.max() < 5e-3 and np.median(apart) < 1e-4
             assert ours.captions == theirs.captions and ours.attributes == theirs.attributes
+            shares = [{word.text: word.score for word in each.evidence.words or ()} for each in (ours, theirs)]
+            assert shares[0] == pytest.approx(shares[1], abs=1e-3)
