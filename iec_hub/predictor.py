@@ -154,12 +154,26 @@ class EmotionPredictor:
             DataError: if it cannot.
         """
         target = self.resolve_emotion_model(emotion_model, labels)
-        self._source(target)
+        self.source_for(target)
         return target
 
-    def _source(self, target: EmotionModel) -> EmotionModel:
-        """The emotion model that the model predicts in; its distribution is then mapped to `target`."""
-        return target if self.model.open_labels else self.model.config.source_for(target)
+    def source_for(self, target: EmotionModel) -> EmotionModel:
+        """The emotion model that the model predicts in; its distribution is then told in terms of `target`.
+
+        A method that takes any labels (UGRIE) still goes by what it was trained on where a well-known emotion model,
+        such as sentiment2, follows from that; it is asked directly about own labels and own words for them.
+
+        Raises:
+            DataError: if the model cannot tell the labels of `target` apart.
+        """
+        if self.model.open_labels and EMOTION_MODELS.get(target.name) != target:
+            return target
+        try:
+            return self.model.config.source_for(target)
+        except DataError:
+            if self.model.open_labels:
+                return target
+            raise
 
     def predict(
         self,
@@ -227,7 +241,7 @@ class EmotionPredictor:
         if not hasattr(self.model, "text_batch"):
             raise DataError(f"{self.name} does not decide from words; choose the method aciec.")
         target, predictions = self._checked_target(emotion_model, labels, batch_size), []
-        source, texts = self._source(target), _as_list(texts, "texts")
+        source, texts = self.source_for(target), _as_list(texts, "texts")
         for start in range(0, len(texts), batch_size):
             inputs = self.model.text_batch(texts[start : start + batch_size], self.processor, source)
             inputs["evidence"] = evidence
@@ -296,7 +310,7 @@ class EmotionPredictor:
         captions: Sequence[str | None] | None = None,
         report: Callable[[int, Progress], None] | None = None,
     ) -> list[EmotionPrediction]:
-        source, regions = self._source(target), None
+        source, regions = self.source_for(target), None
         with torch.inference_mode(not evidence), torch.set_grad_enabled(evidence):
             images = [each.image for each in opened]
             inputs = BatchFeature(self.processor(images=images, emotion_models=source)).to(self.model.device)
@@ -337,7 +351,11 @@ class EmotionPredictor:
         rows = probabilities.detach().double().cpu()
         rows = map_distribution((rows / rows.sum(-1, keepdim=True)).numpy(), source, target).tolist()
         # A threshold was fitted to one set of labels; what is added up from them follows the general rule.
-        rule = self.model.config.sure_rule(source if source.labels == target.labels else target)
+        told = source.labels != target.labels
+        rule = self.model.config.sure_rule(target if told else source)
+        for row, explanation in zip(rows, explanations, strict=True):
+            if told and explanation.get("template"):  # the sentence names what is most likely in other terms
+                explanation["template"] = self.processor.fill_template(target, int(np.argmax(row)))
         return [
             EmotionPrediction(
                 emotion_model=target.name,

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -322,3 +323,24 @@ def test_only_photographs_without_text_are_held_to_the_limit(script: Any) -> Non
     assert "| 75.0% |" in page and "2 could not be opened" in page
     none = speed.look_figures(rows[:0], 60.0)
     assert none["no_text"] == {"photographs": 0}
+
+
+def test_emotions_that_were_not_trained_are_asked_in_both_ways_about_the_same_pictures(
+    script: Any, tiny_predictor: Any, pictures: list[Path], tmp_path: Path
+) -> None:
+    untrained = script("untrained_emotions")
+    votes = ["joy", "neutral", "fear", "sadness"]
+    with (tmp_path / "metadata.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file_name", "split", "emotion"])
+        rows.writerows([path.name, "test", vote] for path, vote in zip(pictures, votes, strict=False))
+        rows.writerow([pictures[4].name, "train", "anger"])
+    for path in pictures[:5]:
+        shutil.copy(path, tmp_path)
+    two, three = untrained.compare(tiny_predictor, tmp_path, ("sentiment2", "sentiment3"), "test")
+    assert (two["n"], three["n"]) == (3, 4), "neutral has no counterpart among two sentiments"
+    assert two["directly"]["soft_cross_entropy"] != two["told"]["soft_cross_entropy"]
+    difference = two["told"]["accuracy"] - two["directly"]["accuracy"]
+    assert two["gained"][0] == pytest.approx(difference) and two["gained"][1] <= difference <= two["gained"][2]
+    page = untrained.table({"split": "test", "machine": {"cores": 2}, "rows": [two]})
+    assert f"| sentiment2 | 3 | {two['directly']['accuracy']:.3f} | {two['told']['accuracy']:.3f} |" in page

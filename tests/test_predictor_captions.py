@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import iec_hub
-from iec_hub.emotions import EMOTION_MODELS, map_distribution
+from iec_hub.emotions import EMOTION_MODELS, EmotionModel, map_distribution
 from iec_hub.errors import DataError
 from iec_hub.predictor import EmotionPredictor
 
@@ -131,6 +131,28 @@ class TestMappedEmotionModels:
         top = tiny_escnet_predictor.predict(pictures[:1], "sentiment2", evidence=True)[0]
         of_source = tiny_escnet_predictor.predict(pictures[:1], evidence=True)[0]
         assert not np.allclose(top.evidence.regions, of_source.evidence.regions, atol=1e-3)
+
+    @pytest.mark.parametrize("name", ["ekman6", "sentiment2", "sentiment3"])
+    def test_a_method_that_takes_any_labels_is_not_asked_about_what_follows_from_its_training(
+        self, tiny_predictor, pictures, name
+    ):
+        source = "ekman7" if name == "ekman6" else "mikels8"
+        told = tiny_predictor.predict(pictures[:3], name, evidence=True)
+        expected = map_distribution(probabilities(tiny_predictor.predict(pictures[:3], source)), source, name)
+        assert np.allclose(probabilities(told), expected, atol=1e-6)
+        for prediction in told:
+            phrase = EMOTION_MODELS[name].phrases[prediction.labels.index(prediction.emotion)]
+            assert phrase in prediction.template and EMOTION_MODELS[name].title in prediction.template
+            assert prediction.evidence.regions.max() <= 1
+
+    def test_a_method_that_takes_any_labels_is_asked_about_own_labels_and_own_words(self, tiny_predictor, pictures):
+        stock = EMOTION_MODELS["sentiment2"]
+        told = probabilities(tiny_predictor.predict(pictures[:3], stock))
+        own = EmotionModel.from_labels(stock.labels, stock.name, stock.title, {stock.labels[0]: ["sunny"]})
+        for asked in ({"emotion_model": own}, {"labels": list(stock.labels)}, {"emotion_model": "plutchik8"}):
+            target = tiny_predictor.check_target(**asked)
+            assert tiny_predictor.source_for(target) == target
+        assert not np.allclose(probabilities(tiny_predictor.predict(pictures[:3], own)), told, atol=1e-4)
 
     def test_what_cannot_be_told_is_one_sentence_without_images(self, tiny_escnet_predictor, tiny_predictor):
         own = ["cosy", "eerie", "sublime"]

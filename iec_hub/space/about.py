@@ -15,14 +15,12 @@ from iec_hub.space.service import Service
 
 LONGEST_NAME = 100
 LONGEST_NOTES = 6000
-# How long files may lie where the page does not say.
-_USUAL_CACHE = (3600, 3600)
 
 
 def build_about(page: gr.Blocks, service: Service) -> None:
     """Lay out the tab inside the open `page`."""
     methods = list(service.methods.values())
-    gr.HTML(about_html(methods, sum(page.delete_cache or _USUAL_CACHE)), elem_id="iec-about")
+    gr.HTML(about_html(methods, sum(page.delete_cache)), elem_id="iec-about")
 
 
 def about_html(methods: Sequence[Method], kept_seconds: float) -> str:
@@ -33,7 +31,7 @@ def about_html(methods: Sequence[Method], kept_seconds: float) -> str:
         kept_seconds: after how long an uploaded picture is deleted at the latest.
     """
     cards = [read_card(method) for method in methods]
-    kinds = dict.fromkeys(getattr(method.predictor, "method", method.name) for method in methods)
+    kinds = dict.fromkeys(method.kind for method in methods)
     privacy = [item.format(time=texts.about_time(kept_seconds)) for item in texts.ABOUT_PRIVACY_ITEMS]
     parts = [
         f"<h2>{escape(texts.ABOUT_TITLE)}</h2><p>{escape(texts.ABOUT_INTRO)}</p>"

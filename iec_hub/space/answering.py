@@ -9,7 +9,6 @@ from iec_hub.space import texts
 
 OWN = "own"
 ALL = "all"
-LONGEST_CAPTION = 400
 
 
 def split_labels(text: str | None) -> list[str]:
@@ -17,7 +16,7 @@ def split_labels(text: str | None) -> list[str]:
     return [label for label in (part.strip() for part in re.split(r"[,;\n]", str(text or ""))) if label]
 
 
-def read_caption(text: Any, most: int = LONGEST_CAPTION) -> str:
+def read_caption(text: Any, most: int) -> str:
     """A visitor's caption on one line, without control characters; empty where there is none.
 
     Raises:

@@ -74,8 +74,17 @@ def questions(
         if caption and each.reads_captions:
             question = replace(question, caption=caption)
         before = None if question == usual else replace(usual, evidence=False)
+        if own_words and emotion_model in each.derived:
+            # Compared with the usual words as words, not with what was added up from answers for other emotions.
+            before = replace(before, emotion_model=_as_words(model))
         asked[each.name] = Asked(question, model.labels, own_words, before)
     return asked
+
+
+def _as_words(model: EmotionModel) -> EmotionModel:
+    """The same emotions with the same words, as if a visitor had written them."""
+    words = {emotion.label: emotion.words for emotion in model.emotions}
+    return EmotionModel.from_labels(model.labels, model.name, model.title, words)
 
 
 def _target(chosen: list[Any], emotion_model: str, labels: Any, most: int) -> tuple[Question, EmotionModel]:

@@ -27,8 +27,7 @@ def head_html(method: Method) -> str:
 
 def idle_card(method: Method) -> str:
     """What the method does, in the place where its answer will stand."""
-    kind = getattr(method.predictor, "method", method.name)
-    idea = texts.METHOD_IDEAS.get(kind, "")
+    idea = texts.METHOD_IDEAS.get(method.kind, "")
     return sheet_html(head_html(method), f'<p class="iec-idea">{escape(idea)}</p>', "", "", "iec-idle")
 
 
@@ -94,5 +93,5 @@ _IN_WORDS = frozenset({"concepts", "reasoning", "captions", "embedded_text", "at
 
 def answer_card(method: Method, prediction: EmotionPrediction, picture: Image.Image, **options: Any) -> str:
     """The card with its answer; `options` are those of :func:`iec_hub.space.rendering.result_html`."""
-    note = method.note(prediction.emotion_model)
+    note = method.note(prediction.emotion_model, bool(options.get("own_words")))
     return result_html(prediction, picture, head=head_html(method), note=note, **options)

@@ -18,12 +18,12 @@ class Predictor(Protocol):
     """What the page needs of :class:`iec_hub.predictor.EmotionPredictor`.
 
     Where it has them, the page also goes by `method` (a name), `reads_captions` and `open_labels` (whether it takes
-    captions, and labels that it was not trained on), `reads_embedded_text` (whether it reads the text in a picture,
-    and so has to get it in full size) and `check_target(emotion_model, labels)`, which raises a `DataError` for what
-    it cannot tell apart. One that reads captions also takes `captions` in `predict`, one that reads text `read_text`,
-    and one with `reports_progress` also `progress`, which is told an image's index and what is known of it (an
-    :class:`iec_hub.prediction.Progress`). Boxes of text in a picture are in the pixels of the image that `predict`
-    got.
+    captions, and labels that it was not trained on), `source_for(emotion_model)` (the emotion model that it really
+    predicts in), `reads_embedded_text` (whether it reads the text in a picture, and so has to get it in full size)
+    and `check_target(emotion_model, labels)`, which raises a `DataError` for what it cannot tell apart. One that reads
+    captions also takes `captions` in `predict`, one that reads text `read_text`, and one with `reports_progress` also
+    `progress`, which is told an image's index and what is known of it (an :class:`iec_hub.prediction.Progress`). Boxes
+    of text in a picture are in the pixels of the image that `predict` got.
 
     Several threads ask at the same time; one that has `twin()` is asked through a twin of its own in each.
     """
@@ -33,6 +33,11 @@ class Predictor(Protocol):
 
     @property
     def emotion_models(self) -> Mapping[str, EmotionModel]: ...
+
+    @property
+    def kind(self) -> str:
+        """Which of the research methods it is, such as "ugrie"; several models of one have names of their own."""
+        return getattr(self.predictor, "method", self.name)
 
     @property
     def default_emotion_model(self) -> EmotionModel: ...
@@ -56,6 +61,7 @@ class Method:
         own_labels: whether it takes a visitor's own labels.
         reads_captions: whether it takes a visitor's caption.
         reads_embedded_text: whether it reads the text in a picture.
+        derived: the names of those of `models` whose answers are added up from those for other emotions.
     """
 
     name: str
@@ -64,6 +70,12 @@ class Method:
     own_labels: bool
     reads_captions: bool
     reads_embedded_text: bool = False
+    derived: frozenset[str] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """Which of the research methods it is, such as "ugrie"; several models of one have names of their own."""
+        return getattr(self.predictor, "method", self.name)
 
     @property
     def default(self) -> EmotionModel:
@@ -73,11 +85,15 @@ class Method:
     def trained(self) -> tuple[EmotionModel, ...]:
         return tuple(self.predictor.emotion_models.values())
 
-    def note(self, emotion_model: str) -> str:
-        """How to read a result in terms of an emotion model that was not part of the training; else empty."""
+    def note(self, emotion_model: str, own_words: bool = False) -> str:
+        """How to read a result in terms of an emotion model that was not part of the training; else empty.
+
+        Args:
+            own_words: whether the visitor changed the words for the emotions, which are then all the method goes by.
+        """
         if emotion_model in self.predictor.emotion_models:
             return ""
-        return texts.NOT_TRAINED if self.own_labels else texts.DERIVED
+        return texts.DERIVED if emotion_model in self.derived and not own_words else texts.NOT_TRAINED
 
 
 def page_methods(predictors: Predictor | Mapping[str, Predictor] | Sequence[Predictor]) -> dict[str, Method]:
@@ -108,7 +124,7 @@ def chosen_method(methods: Mapping[str, Method], name: Any) -> Method:
     if name is None or name == "":
         return next(iter(methods.values()))
     if not isinstance(name, str) or name not in methods:
-        raise DataError(f"There is no method {str(name)[:40]!r} here; use one of {', '.join(methods)}.")
+        raise DataError(texts.NO_METHOD.format(name=repr(str(name)[:40]), methods=", ".join(methods)))
     return methods[name]
 
 
@@ -116,13 +132,22 @@ def _method(name: str, predictor: Predictor) -> Method:
     default = predictor.default_emotion_model
     known = {**EMOTION_MODELS, **predictor.emotion_models, default.name: default}
     own_labels = getattr(predictor, "open_labels", None)
+    models = {key: model for key, model in known.items() if _takes(predictor, key, None)}
+    own_labels = _takes(predictor, None, _ANY_LABELS) if own_labels is None else bool(own_labels)
+    source_for = getattr(predictor, "source_for", None)
+    # One that does not say, and takes no labels that it was not trained on, can only add them up.
+    if source_for is None:
+        derived = frozenset() if own_labels else frozenset(models)
+    else:
+        derived = frozenset(key for key, model in models.items() if source_for(model).labels != model.labels)
     return Method(
         name=name,
         predictor=predictor,
-        models={key: model for key, model in known.items() if _takes(predictor, key, None)},
-        own_labels=_takes(predictor, None, _ANY_LABELS) if own_labels is None else bool(own_labels),
+        models=models,
+        own_labels=own_labels,
         reads_captions=bool(getattr(predictor, "reads_captions", False)),
         reads_embedded_text=bool(getattr(predictor, "reads_embedded_text", False)),
+        derived=derived,
     )
 
 

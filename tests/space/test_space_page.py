@@ -12,8 +12,9 @@ from iec_hub.errors import CheckpointError, DataError
 gradio_client = pytest.importorskip("gradio_client")
 
 from iec_hub.space import texts  # noqa: E402
-from iec_hub.space.answering import LONGEST_CAPTION, read_caption, split_labels  # noqa: E402
+from iec_hub.space.answering import read_caption, split_labels  # noqa: E402
 from iec_hub.space.choices import switched  # noqa: E402
+from iec_hub.space.limits import Limits  # noqa: E402
 from iec_hub.space.methods import chosen_method, page_methods  # noqa: E402
 
 
@@ -66,8 +67,8 @@ def test_a_page_needs_predictors_of_different_methods(captioning) -> None:
         (" a  dark\r\nroom\x85", "a dark room"),
         ("a\0b\x1b[31m\ud800", "ab[31m"),
         ("\u96ea \U0001f468\u200d\U0001f469", "\u96ea \U0001f468\u200d\U0001f469"),
-        ("x" * LONGEST_CAPTION, "x" * LONGEST_CAPTION),
+        ("x" * Limits().caption, "x" * Limits().caption),
     ],
 )
 def test_captions_are_one_line_of_what_can_be_written(text: str | None, caption: str) -> None:
-    assert read_caption(text) == caption
+    assert read_caption(text, Limits().caption) == caption

@@ -11,6 +11,7 @@ import pytest
 from pages import completed, prediction
 from PIL import Image
 
+from iec_hub.emotions import EMOTION_MODELS, EmotionModel
 from iec_hub.errors import DataError
 from iec_hub.prediction import EmotionPrediction, Progress, ReasoningStep
 from iec_hub.space import texts
@@ -258,3 +259,20 @@ def test_a_question_that_is_quicker_than_the_choices_is_a_sentence(service: Slow
     """Whoever presses the button right after choosing a method may still ask it about the emotions of another."""
     with pytest.raises(DataError, match="cannot be asked for these emotions; choose others"):
         questions(service, "escnet", "ekman7", "")
+
+
+def test_own_words_are_compared_with_the_usual_words_asked_in_the_same_way(predictor) -> None:
+    class Telling(type(predictor)):
+        open_labels = True
+
+        def source_for(self, emotion_model: EmotionModel) -> EmotionModel:
+            return EMOTION_MODELS["ekman7"] if emotion_model.name == "ekman6" else emotion_model
+
+    methods = page_methods({"ugrie": Telling()})
+    assert methods["ugrie"].derived == {"ekman6"}
+    assert methods["ugrie"].note("ekman6") == texts.DERIVED and not methods["ugrie"].note("ekman7")
+    assert methods["ugrie"].note("ekman6", own_words=True) == methods["ugrie"].note("custom") == texts.NOT_TRAINED
+    changed = questions(Slow(methods), "ugrie", "ekman6", "", "fear: dread")["ugrie"]
+    usual = changed.before.emotion_model
+    assert usual.phrases == EMOTION_MODELS["ekman6"].phrases and usual != EMOTION_MODELS["ekman6"]
+    assert questions(Slow(methods), "ugrie", "ekman7", "", "fear: dread")["ugrie"].before.emotion_model == "ekman7"
