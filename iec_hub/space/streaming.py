@@ -80,6 +80,10 @@ class Kept:
         """Whether no newer question has taken the place of this one on every card."""
         return number == self.asked or number in self.latest.values()
 
+    def still_for(self, number: int, asked: Mapping[str, Asked]) -> dict[str, Asked]:
+        """What of a question no newer one has taken the place of."""
+        return {name: each for name, each in asked.items() if self.latest.get(name) == number}
+
     def forget(self) -> None:
         """Forget all that was asked and answered, as the picture or what is asked about it is another."""
         self.answers.clear()
@@ -156,18 +160,15 @@ class Streaming:
             return
         number = kept.begin(asked)
         picture, failure = await self._opened(file)
-        newer = {name for name, latest in kept.latest.items() if latest != number}
         if not kept.still_asked(number):
             yield {self.summary: gr.skip()}
             return
         if picture is None:
             yield {self.summary: error_html(failure), **self._idle(wish.method)}
             return
-        waiting = self._waiting(wish.method, asked, picture)
-        yield {self.summary: self._at_work(wish.method), **waiting} | {
-            self.cards[each].html: gr.skip() for each in newer
-        }
-        asked = {name: each for name, each in asked.items() if name not in newer}
+        # What was asked anew while the picture was opened, such as about another caption, stays as it is.
+        newer = {self.cards[name].html: gr.skip() for name in asked.keys() - kept.still_for(number, asked).keys()}
+        yield {self.summary: self._at_work(wish.method), **self._waiting(wish.method, asked, picture), **newer}
         async for updates in self._stream(picture, wish.method, asked, kept, number, session):
             yield updates
         yield {self.summary: self._summary(wish.method, kept) if kept.still_asked(number) else gr.skip()}
@@ -199,7 +200,7 @@ class Streaming:
             return
         number = kept.begin(asked)
         picture, failure = await self._opened(file)
-        asked = {each: question for each, question in asked.items() if kept.latest.get(each) == number}
+        asked = kept.still_for(number, asked)
         if picture is None or not asked:
             failed = {self.cards[each].html: failed_card(self.service.methods[each], failure) for each in asked}
             yield failed or {self.summary: gr.skip()}
@@ -229,7 +230,8 @@ class Streaming:
         session: str,
         keep_editor: bool = False,
     ) -> AsyncIterator[Updates]:
-        async for name, news in self._asking.answers(session, picture, asked):
+        # Once more, as gradio may have been slow to go on: asking takes former questions back, and would newer ones.
+        async for name, news in self._asking.answers(session, picture, kept.still_for(number, asked)):
             # Encoding pictures takes a while, and the event loop serves every visitor.
             html = await asyncio.to_thread(self._drawn, name, news, asked[name], picture, method)
             if kept.latest.get(name) != number:

@@ -234,6 +234,25 @@ def test_a_picture_that_is_opened_late_is_not_asked_about_after_a_newer_question
     assert late == [{SUMMARY: gr.skip()}] and len(newer) > 1 and kept.answers["escnet"].emotion == "fear"
 
 
+def test_a_question_that_is_taken_up_late_takes_no_newer_one_back(service: Slow, tmp_path: Path) -> None:
+    """As when a browser tells of one picture twice, and the server is slow to go on with the first."""
+    page, wish = streaming_for(service, tmp_path)
+    kept = Kept()
+
+    async def visit() -> tuple[list[dict], list[str]]:
+        first = page.answer(wish, kept, "visitor")
+        await anext(first)
+        second = asyncio.create_task(shown_on_card(page.answer(wish, kept, "visitor")))
+        await asyncio.sleep(0.2)
+        late = asyncio.create_task(every(first))
+        await asyncio.sleep(0.01)
+        service.let_go["escnet"].set()
+        return await late, await second
+
+    late, shown = completed(visit())
+    assert late == [{SUMMARY: gr.skip()}] and "iec-done" in shown[-1] and service.cancelled == []
+
+
 def test_a_caption_is_kept_while_its_answer_is_on_the_way_and_forgotten_with_a_new_picture(
     service: Slow, tmp_path: Path
 ) -> None:
