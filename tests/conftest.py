@@ -7,6 +7,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import copy
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,25 @@ from iec_hub.emotions import EMOTION_MODELS
 # Tests in two processes have a core each.
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
-FIXTURES = Path(__file__).parent / "fixtures"
+TESTS = Path(__file__).parent
+FIXTURES = TESTS / "fixtures"
+# The files that take longest come first, so that no process is left alone with one of them at the end.
+LONGEST_FIRST = (
+    "docs/test_documented_commands.py",
+    "finetuning/test_run.py",
+    "finetuning/test_aciec_command.py",
+    "space/test_space_accessibility.py",
+    "finetuning/test_ugrie_command.py",
+    "hub/test_journey.py",
+    "finetuning/test_escnet_command.py",
+    "hub/test_round_trip.py",
+    "test_registration.py",
+    "finetuning/test_word_grounding.py",
+    "finetuning/test_escnet_start.py",
+    "affect/test_quotation.py",
+    "test_aciec_mini.py",
+    "hub/test_spaces.py",
+)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 TINY_SIDE = 64
 _SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
@@ -32,6 +51,15 @@ _VISION = {
     "initializer_factor": 3.0,
     **_SIZE,
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files, then those with the most tests; tests of a file stay in their order."""
+    if missing := [name for name in LONGEST_FIRST if not (TESTS / name).is_file()]:
+        raise pytest.UsageError(f"tests/conftest.py puts files first that are not there: {missing}; correct the list.")
+    places = {TESTS / name: place for place, name in enumerate(LONGEST_FIRST)}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (places.get(item.path, len(places)), -tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ BLOCK_SECONDS = 240
 
 # Runs files of Python in one namespace, and says after each how it went: "ok" or "failed".
 _PYTHON = """
-import os, sys, traceback
-said = os.fdopen(int(sys.argv[1]), "w")
+import sys, traceback
+said = open(sys.argv[1], "w")
 page = {"__name__": "__main__"}
 for line in sys.stdin:
     path, name = line.rstrip("\\n").split("\\t")
@@ -117,11 +117,18 @@ class PageRun:
     """A reader's folder and shell; Python blocks share one process, which is started by the first.
 
     Use it as a context manager, which ends that process.
+
+    Attributes:
+        folder: where everything runs.
+        environment: of everything.
+        notes: a folder for what the run itself writes.
+        python: what runs the Python blocks.
     """
 
     folder: Path
     environment: Mapping[str, str]
     notes: Path
+    python: str | Path = sys.executable
     _python: subprocess.Popen | None = None
     _said: int = -1
     _log: Path = field(default=Path())
@@ -178,22 +185,22 @@ class PageRun:
         return went == "ok", output if went in ("ok", "failed") else f"{output}\n{went or 'Python ended'}\n"
 
     def _start_python(self) -> None:
-        driver = self.notes / "driver.py"
+        driver, answers = self.notes / "driver.py", self.notes / "answers"
         driver.write_text(_PYTHON, encoding="utf-8")
-        self._said, answers = os.pipe()
+        os.mkfifo(answers)
         with self._log.open("w", encoding="utf-8") as log:
             self._python = subprocess.Popen(
-                [sys.executable, str(driver), str(answers)],
+                [str(self.python), str(driver), str(answers)],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
-                pass_fds=(answers,),
                 start_new_session=True,
             )
-        os.close(answers)
+        # Waits until the process has opened its end.
+        self._said = os.open(answers, os.O_RDONLY)
 
 
 __all__ = ["Block", "PageRun", "blocks_of", "missing_line"]

@@ -7,11 +7,13 @@ import os
 import re
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from documented_blocks import Block, PageRun, blocks_of, missing_line
 from hub_server import HubServer, client_environment
+from warm_python import WarmPython
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -20,6 +22,8 @@ README = ROOT / "README.md"
 SERVED = ("space-api.md",)
 # These talk to a hub: the tests' own, on this machine.
 PUSHING = ("pushing.md",)
+# Commands of these start from a process that has imported everything. Those of the others start as a reader's do.
+TRAINING = ("fine-tuning.md", "loading.md", "pushing.md")
 # What lies in a clone and is read or run by the pages.
 OF_THE_CLONE = ("iec_hub", "training", "README.md", "app.py", "requirements.txt", "LICENSE")
 
@@ -63,10 +67,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return known | settings | {"PATH": path}
 
 
-def run_all(blocks: list[Block], folder: Path, environment: dict[str, str], notes: Path) -> None:
+def run_all(blocks: list[Block], folder: Path, environment: dict[str, str], notes: Path, warm: bool = False) -> None:
     """Run blocks in order; the first that fails, or does not print what the page shows, ends the test."""
     notes.mkdir()
-    with PageRun(folder, environment, notes) as page:
+    with ExitStack() as stack:
+        python: str | Path = sys.executable
+        if warm:
+            commands = stack.enter_context(WarmPython(environment))
+            environment, python = commands.environment, commands.folder / "python"
+        page = stack.enter_context(PageRun(folder, environment, notes, python))
         for block in blocks:
             if block.not_run is not None:
                 continue
@@ -89,7 +98,7 @@ def test_a_page_does_what_it_says(
     if page.name in PUSHING:
         hub_server.reset()
         environment |= client_environment(hub_server, tmp_path / "home") | {"PATH": environment["PATH"]}
-    run_all(blocks, clone, environment, tmp_path / "notes")
+    run_all(blocks, clone, environment, tmp_path / "notes", warm=page.name in TRAINING)
 
 
 def test_the_readme_does_what_it_says(clone: Path, environment: dict[str, str], tmp_path: Path) -> None:

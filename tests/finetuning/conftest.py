@@ -2,16 +2,19 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from iec_hub.emotions import EMOTION_MODELS
+from iec_hub.evaluation import report
+from iec_hub.finetuning import pictures as run_pictures
 
 SEMANTIC_SIZE = 16
 MIKELS, EKMAN = EMOTION_MODELS["mikels8"], EMOTION_MODELS["ekman7"]
@@ -27,17 +30,39 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.fixture
+def whole_reports() -> None:
+    """Asked for by tests whose runs report as they do for users."""
+
+
+@pytest.fixture(autouse=True)
+def _short_reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no pictures and resample 50 times: both take longer than to train such small models.
+
+    What is drawn and resampled is tested where it is made.
+    """
+    if "whole_reports" not in request.fixturenames:
+        monkeypatch.setattr(run_pictures, "draw_pictures", lambda folder: [])
+        monkeypatch.setattr(report, "bootstrap_interval", partial(report.bootstrap_interval, resamples=50))
+
+
+def save_small(picture: Path, path: Path) -> None:
+    """A photograph at the size of a thumbnail: to decode it takes a tenth of the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(picture) as image:
+        image.thumbnail((160, 160))
+        image.convert("RGB").save(path, quality=92)
+
+
 @pytest.fixture(scope="session")
 def data_folders(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """`single`, mikels8 by an `emotion` column, and `votes`, ekman7 by vote columns; 20 pictures each, 3 splits."""
     root = tmp_path_factory.mktemp("data")
     rows: dict[str, list[dict[str, Any]]] = {"single": [], "votes": []}
-    for name in rows:
-        (root / name).mkdir()
     for i in range(20):
         single, voted, split = pictures[i % len(pictures)], pictures[-1 - i % len(pictures)], SPLITS[i % 10]
-        shutil.copyfile(single, root / "single" / f"{i}.jpg")
-        shutil.copyfile(voted, root / "votes" / f"{i}.jpg")
+        save_small(single, root / "single" / f"{i}.jpg")
+        save_small(voted, root / "votes" / f"{i}.jpg")
         rows["single"].append({"file_name": f"{i}.jpg", "split": split, "emotion": MIKELS.labels[i % 5]})
         votes = {label: (i * (j + 2)) % 5 for j, label in enumerate(EKMAN.labels)} | {EKMAN.labels[i % 7]: 6}
         rows["votes"].append({"file_name": f"{i}.jpg", "split": split} | votes)

@@ -3,8 +3,8 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import AutoConfig
+from warm_python import WarmPython
 
 from iec_hub.cli import main as cli
 from iec_hub.errors import DataError
 from iec_hub.predictor import EmotionPredictor
+from tests.finetuning.conftest import save_small
 
 CommandLine = Callable[..., list[str]]
 LABELS = ("calm", "eerie", "festive")
@@ -28,9 +30,7 @@ def own_folder(pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -
     """A person's own pictures in a folder per emotion word, without splits."""
     root = tmp_path_factory.mktemp("own") / "pictures"
     for i, picture in enumerate(pictures):
-        folder = root / LABELS[i % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, folder / picture.name)
+        save_small(picture, root / LABELS[i % 3] / picture.name)
     return root
 
 
@@ -51,7 +51,12 @@ def small(method: str, data: Path, model: Path, output: Path, **options: Any) ->
 
 @pytest.mark.parametrize("method", ["ugrie", "escnet", "aciec"])
 def test_own_pictures_become_an_adapter_of_own_words(
-    method: str, own_folder: Path, start_dir: Callable[[str], Path], tmp_path: Path, pictures: list[Path]
+    method: str,
+    own_folder: Path,
+    start_dir: Callable[[str], Path],
+    tmp_path: Path,
+    pictures: list[Path],
+    whole_reports: None,
 ) -> None:
     output = tmp_path / "run"
     line = small(method, own_folder, start_dir(method), output, lora=True, lora_rank=4, validation_share=0.2)
@@ -193,7 +198,10 @@ def without_dropout(tiny_ugrie_dir: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def even_folder(own_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 training pictures: a last batch that is not full is filled up where there are several processes."""
+    """16 training pictures, because a last batch that is not full differs.
+
+    Several processes fill it up, and of accumulated batches the smaller ones count as much as the others.
+    """
     root = tmp_path_factory.mktemp("even") / "pictures"
     found = sorted(own_folder.glob("*/*.jpg"), key=lambda path: path.name)
     for split, chosen in (("train", found[:8] + found[-8:]), ("validation", found[8:12]), ("test", found[12:16])):
@@ -207,30 +215,36 @@ def even_folder(own_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 SAME = {"visual_dropout": 0.5, "mixup": 0.5, "teacher_weight": 0.5, "lora": True, "learning_rate": 1e-2}
 
 
-def test_accumulated_batches_are_one_large_batch(own_folder: Path, without_dropout: Path, tmp_path: Path) -> None:
+def test_accumulated_batches_are_one_large_batch(even_folder: Path, without_dropout: Path, tmp_path: Path) -> None:
     for name, batch, accumulated in (("large", 8, 1), ("small", 2, 4)):
         steps = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulated}
-        assert cli(small("ugrie", own_folder, without_dropout, tmp_path / name, **(SAME | steps))) == 0
+        assert cli(small("ugrie", even_folder, without_dropout, tmp_path / name, **(SAME | steps))) == 0
     assert_same_weights(adapter_of(tmp_path / "large"), adapter_of(tmp_path / "small"))
 
 
 def test_two_processes_train_what_one_trains(even_folder: Path, without_dropout: Path, tmp_path: Path) -> None:
-    """`accelerate launch` with half the batch in each of two processes, which have no GPU here."""
+    """With half the batch in each, and no GPU; docs/fine-tuning.md has `accelerate launch`, which starts such."""
     assert cli(small("ugrie", even_folder, without_dropout, tmp_path / "one", **SAME)) == 0
     line = small("ugrie", even_folder, without_dropout, tmp_path / "two", **SAME, per_device_train_batch_size=4)
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    ended = subprocess.run(
-        [sys.executable, *launch, "-m", "iec_hub.cli", *line],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert ended.stderr.count("examples over") == 1
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "WORLD_SIZE": "2"}
+    environment |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with WarmPython(environment) as warm:
+        ranks = [
+            subprocess.Popen(
+                [warm.folder / "iec-hub", *line],
+                env=warm.environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        said = [rank.communicate(timeout=240)[1] for rank in ranks]
+        assert [rank.returncode for rank in ranks] == [0, 0], said[0][-3000:] + said[1][-3000:]
+    assert [text.count("examples over") for text in said] == [1, 0]
     assert_same_weights(adapter_of(tmp_path / "one"), adapter_of(tmp_path / "two"))
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text(encoding="utf-8")) for n in ("one", "two"))
     assert two["test"]["pictures"]["accuracy"] == one["test"]["pictures"]["accuracy"]
