@@ -9,6 +9,7 @@ needed, and requests of a sensible size and form, in which no file is named that
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ _DEPTH = 32
 _PATIENCE = 5
 # Of one request: a browser sends the files that are dropped together as one.
 _UPLOAD_BYTES = 1_000_000_000
+# Of the disk, in bytes, however much visitors send.
+_LEAST_FREE = 500_000_000
 _LARGE = 200_000
 
 
@@ -150,6 +153,10 @@ def _check_upload(headers: dict[bytes, bytes], most: int) -> None:
         raise _RefusedError(411, texts.NO_LENGTH)
     if int(length) > most:
         raise _RefusedError(413, texts.UPLOAD_TOO_LARGE.format(most=f"{most / 1e6:g}"))
+    # What others sent is only deleted after a while.
+    folder = Path(get_upload_folder())
+    if shutil.disk_usage(folder if folder.is_dir() else folder.parent).free < int(length) + _LEAST_FREE:
+        raise _RefusedError(507, texts.NO_ROOM)
 
 
 async def _body(receive: Receive, most: int) -> bytes:

@@ -273,7 +273,7 @@ def _own_labels(labels: Any, most: int) -> tuple[str, ...]:
         raise DataError(texts.OWN_LABELS_NO_TEXT)
     # Measured before anything else is done with them: programs may send megabytes.
     if (length := sum(map(len, labels)) if several else len(labels or "")) > most:
-        raise DataError(texts.OWN_LABELS_TOO_LONG.format(length=length, most=most))
+        raise DataError(texts.LABELS_TOO_LONG.format(length=length, most=most))
     return tuple(label.strip() for label in labels) if several else tuple(split_labels(labels))
 
 

@@ -184,19 +184,14 @@ def _connect_questions(given: _Inputs, streaming: Streaming, kept: gr.State) -> 
         async for updates in streaming.answer(Wish(*wish), kept, _session(request)):
             yield updates
 
-    async def follow(request: gr.Request, *asked: Any, caption: str = "") -> Streamed:
-        *parts, kept = asked
-        wish = Wish(*parts)
-        # Nothing to ask about yet; and own labels are still to be written.
-        if not wish.image or (wish.emotion_model == OWN and not wish.labels.strip()):
-            yield streaming.start(wish.method, kept, _session(request))
-            return
-        async for updates in streaming.answer(wish, kept, _session(request), caption):
+    async def follow(request: gr.Request, *asked: Any) -> Streamed:
+        *wish, kept = asked
+        async for updates in streaming.follow_picture(Wish(*wish), kept, _session(request)):
             yield updates
 
     async def follow_choice(request: gr.Request, *asked: Any) -> Streamed:
-        # Whoever looks at the same picture in another way has not taken back what they wrote about it.
-        async for updates in follow(request, *asked, caption=asked[-1].caption):
+        *wish, kept = asked
+        async for updates in streaming.follow_choice(Wish(*wish), kept, _session(request)):
             yield updates
 
     def refill(method: str, emotions: str, labels: str, words: str) -> tuple[Any, Any]:

@@ -143,6 +143,25 @@ class Streaming:
         kept.forget()
         return {self.summary: start_html(), **self._idle(method)}
 
+    async def follow_picture(self, wish: Wish, kept: Kept, session: str, caption: str = "") -> AsyncIterator[Updates]:
+        """As :meth:`answer`, where there is something to ask; else the cards as they are before a question."""
+        # Nothing to ask about yet; or own labels are still to be written.
+        if not wish.image or (wish.emotion_model == OWN and not wish.labels.strip()):
+            yield self.start(wish.method, kept, session)
+            return
+        async for updates in self.answer(wish, kept, session, caption):
+            yield updates
+
+    async def follow_choice(self, wish: Wish, kept: Kept, session: str) -> AsyncIterator[Updates]:
+        """Ask anew about the picture that is there, in another way."""
+        # It came while the choice settled, and has been asked about since.
+        if not wish.image and kept.latest:
+            yield {self.summary: gr.skip()}
+            return
+        # Whoever looks at the same picture in another way has not taken back what they wrote about it.
+        async for updates in self.follow_picture(wish, kept, session, kept.caption):
+            yield updates
+
     async def answer(self, wish: Wish, kept: Kept, session: str, caption: str = "") -> AsyncIterator[Updates]:
         """Ask every chosen method, and show each answer as soon as it is there.
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 # Read when gradio is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -42,6 +43,15 @@ def captioning() -> CaptioningPredictor:
 @pytest.fixture(scope="session")
 def reasoning() -> ReasoningPredictor:
     return ReasoningPredictor()
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    """White above, black below: mostly bright, so that darkness is a word of the visitor's alone."""
+    picture = Image.new("RGB", (90, 60), "white")
+    picture.paste("black", (0, 40, 90, 60))
+    picture.save(tmp_path / "half.png")
+    return tmp_path / "half.png"
 
 
 @pytest.fixture(scope="session", autouse=True)

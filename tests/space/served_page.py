@@ -17,13 +17,12 @@ sys.path.insert(0, str(BENCHMARKS))
 @contextmanager
 def served(predictors: Any, **limits: int) -> Iterator[tuple[Any, str]]:
     """A page for the predictors, and its address."""
-    from iec_hub.space.door import door_options
     from iec_hub.space.limits import Limits
     from iec_hub.space.page import build_page, launch_options
 
     chosen = Limits(**limits)
     page = build_page(predictors, chosen)
-    options = {**launch_options(), **door_options(chosen), "server_name": "127.0.0.1", "inbrowser": False}
+    options = {**launch_options(chosen), "server_name": "127.0.0.1", "inbrowser": False}
     _, url, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, share=False)
     yield page, url
     page.close(verbose=False)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, choose, upload
 
 from iec_hub.space import texts
@@ -13,15 +12,6 @@ pytestmark = pytest.mark.browser
 
 SHOWN_MAP = ".iec-heat:not([hidden])"
 HOSTILE = 'A dark <img src=x onerror=alert(1)> ${alert(1)} "room\'s" {{value}}'
-
-
-@pytest.fixture
-def half(tmp_path: Path) -> Path:
-    """White above, black below: mostly bright, so that darkness is a word of the visitor's alone."""
-    picture = Image.new("RGB", (90, 60), "white")
-    picture.paste("black", (0, 40, 90, 60))
-    picture.save(tmp_path / "half.png")
-    return tmp_path / "half.png"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,11 +264,19 @@ def test_too_large_an_upload_is_refused(client: Any, tmp_path: Path) -> None:
         client.predict(gradio_client.handle_file(str(tmp_path / "large.png")), api_name="/predict")
 
 
-@pytest.mark.parametrize(("length", "status"), [(55_000_000, 200), (65_000_000, 413)])
-def test_an_archive_may_be_larger_than_all_pictures_together(length: int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("length", "free", "status"),
+    [(55_000_000, 1e9, 200), (65_000_000, 1e9, 413), (55_000_000, 5.4e8, 507)],
+    ids=["archive", "too large", "no room on the disk"],
+)
+def test_an_archive_may_be_larger_than_all_pictures_together_where_there_is_room(
+    length: int, free: float, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from iec_hub.space import door
     from iec_hub.space.door import Door
     from iec_hub.space.limits import Limits
 
+    monkeypatch.setattr(door.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     sent: list[int] = []
 
     async def behind(*_: Any) -> None:

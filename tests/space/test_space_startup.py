@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from brightness_predictor import BrightnessPredictor
 
 from iec_hub import _registration
 from iec_hub.affect.embedded_text import default_text_reader
+from iec_hub.space import starting
 from iec_hub.space.limits import Limits, available_cores
 from iec_hub.space.starting import keep_memory, nothing_to_collect, share_cores, warm_up
 
@@ -36,9 +37,15 @@ def test_the_threads_that_judge_share_the_cores() -> None:
     assert 1 <= Limits().threads <= available_cores()
 
 
-def test_a_process_that_keeps_its_memory_still_computes() -> None:
+def test_freed_memory_is_kept_where_it_is_glibcs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[int, int] = {}
+    monkeypatch.setattr(starting.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=told.__setitem__))
     keep_memory()
-    assert torch.ones(4_000_000).sum() == 4_000_000
+    # As malloc.h numbers them: from what size on blocks are asked of the system one by one, how much is left over
+    # before it is handed back, and how many arenas there are.
+    assert told.keys() == {-3, -1, -8} and told[-8] == 1 and min(told[-3], told[-1]) > 1e7
+    monkeypatch.setattr(starting.ctypes, "CDLL", lambda name: SimpleNamespace())
+    keep_memory()
 
 
 def test_warming_up_asks_each_predictor_and_outlives_a_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -74,3 +81,8 @@ def test_a_module_is_changed_right_after_its_import(monkeypatch: pytest.MonkeyPa
     del colorsys.marked
     _registration.after_import("colorsys", mark)  # it is there: at once
     assert colorsys.marked == (0.0, 0.0, 0)
+
+
+def test_gradio_writes_its_stubs_where_we_keep_it_from_doing_so() -> None:
+    component_meta = pytest.importorskip("gradio.component_meta")
+    assert callable(component_meta.create_or_modify_pyi)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,28 @@ def test_a_question_that_is_taken_up_late_takes_no_newer_one_back(service: Slow,
 
     late, shown = completed(visit())
     assert late == [{SUMMARY: gr.skip()}] and "iec-done" in shown[-1] and service.cancelled == []
+
+
+def test_a_choice_that_was_made_before_the_picture_came_does_not_take_its_answer_away(
+    service: Slow, tmp_path: Path
+) -> None:
+    page, wish = streaming_for(service, tmp_path)
+    kept, without = Kept(), replace(wish, image=None)
+
+    async def visit() -> tuple[list[dict], list[dict], list[str]]:
+        first = await every(page.follow_choice(without, kept, "visitor"))
+        answer = asyncio.create_task(shown_on_card(page.follow_picture(wish, kept, "visitor")))
+        await asyncio.sleep(0.2)
+        late = await every(page.follow_choice(without, kept, "visitor"))
+        service.let_go["escnet"].set()
+        return first, late, await answer
+
+    first, late, shown = completed(visit())
+    assert "iec-idle" in first[0][CARD] and late == [{SUMMARY: gr.skip()}] and "iec-done" in shown[-1]
+    # Whoever takes the picture away, or has yet to write the labels, begins anew.
+    for emptied in (without, replace(wish, emotion_model=OWN, labels=" ")):
+        assert "iec-idle" in completed(every(page.follow_picture(emptied, kept, "visitor")))[0][CARD]
+        assert not kept.latest and not kept.answers
 
 
 def test_a_caption_is_kept_while_its_answer_is_on_the_way_and_forgotten_with_a_new_picture(

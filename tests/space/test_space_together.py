@@ -4,20 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from visiting import CONTRAST, DESKTOP, PHONE, beyond, settle, upload
 
 from iec_hub.space import texts
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def half(tmp_path: Path) -> Path:
-    picture = Image.new("RGB", (90, 60), "white")
-    picture.paste("black", (0, 40, 90, 60))
-    picture.save(tmp_path / "half.png")
-    return tmp_path / "half.png"
 
 
 def answers(page: Any) -> list[str]:
