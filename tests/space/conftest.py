@@ -18,6 +18,7 @@ os.environ["GRADIO_RUN_HISTORY"] = "False"
 from brightness_predictor import BrightnessPredictor  # noqa: E402
 from captioning_predictor import CaptioningPredictor  # noqa: E402
 from reasoning_predictor import ReasoningPredictor  # noqa: E402
+from served_page import served  # noqa: E402
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -62,14 +63,8 @@ def _uploads(tmp_path_factory: pytest.TempPathFactory) -> None:
 @contextmanager
 def _launched(predictors: Any) -> Iterator[str]:
     pytest.importorskip("gradio")
-    from iec_hub.space.page import build_page, launch_options
-
-    page = build_page(predictors)
-    _, url, _ = page.launch(
-        **launch_options(), server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, inbrowser=False, share=False
-    )
-    yield url
-    page.close(verbose=False)
+    with served(predictors) as (_, url):
+        yield url
 
 
 @pytest.fixture(scope="session")

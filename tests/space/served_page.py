@@ -1,6 +1,7 @@
 """Whole pages as they are served, and plain HTTP to talk to them."""
 
 import json
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -22,10 +23,18 @@ def served(predictors: Any, **limits: int) -> Iterator[tuple[Any, str]]:
 
     chosen = Limits(**limits)
     page = build_page(predictors, chosen)
-    options = {**launch_options(chosen), "server_name": "127.0.0.1", "inbrowser": False}
+    # Gradio looks for a free port from 7860 on. Tests in two processes would do so at the same time, and one that
+    # finds its port taken after all leaves a second server of the same page behind.
+    options = {**launch_options(chosen), "server_name": "127.0.0.1", "server_port": _free_port(), "inbrowser": False}
     _, url, _ = page.launch(**options, prevent_thread_lock=True, quiet=True, share=False)
     yield page, url
     page.close(verbose=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def asked(
