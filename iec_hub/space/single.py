@@ -30,7 +30,7 @@ from iec_hub.space.rendering import error_html
 from iec_hub.space.scrolling import into_sight
 from iec_hub.space.service import Service
 from iec_hub.space.sharing import TABS, Settings, example_of, link_query, read_link
-from iec_hub.space.streaming import Card, Kept, Streaming, Wish, start_html, usual_words
+from iec_hub.space.streaming import AWAY, Card, Kept, Streaming, Wish, start_html, usual_words
 from iec_hub.space.uploads import uploaded_file
 
 _FOLDS = Path(__file__).with_name("folds.js")
@@ -161,7 +161,7 @@ def _lay_out_card(service: Service, method: Method, index: int) -> Card:
         if not method.reads_captions:
             return Card(column, html)
         # One line to begin with, so that Enter asks; it grows with the text.
-        with gr.Column(visible=False, elem_classes="iec-editor") as editor:
+        with gr.Column(elem_classes=["iec-editor", AWAY]) as editor:
             caption = gr.Textbox(
                 value="",
                 label=texts.CAPTION_EDITOR,

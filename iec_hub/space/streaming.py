@@ -25,6 +25,8 @@ from iec_hub.space.service import Picture, Service
 from iec_hub.space.uploads import uploaded_file
 
 Updates = dict[Any, Any]
+# What has this CSS class is on the page, but not in sight.
+AWAY = "iec-away"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,15 @@ class Card:
     caption: gr.Textbox | None = None
     predict: gr.Button | None = None
     reset: gr.Button | None = None
+
+
+def shown(kind: str, here: bool = True) -> Any:
+    """The update that shows a column with this CSS class, or takes it out of sight.
+
+    Not by `visible`: gradio then takes the column off the page, makes it anew when it is to be seen again, and forgets
+    to where two updates come at once.
+    """
+    return gr.update(elem_classes=[kind] if here else [kind, AWAY])
 
 
 def summary_html(title: str, more: str = "", css_class: str = "") -> str:
@@ -294,10 +305,10 @@ class Streaming:
         updates: Updates = {}
         chosen = {each.name for each in chosen_methods(self.service.methods, method)}
         for name, card in self.cards.items():
-            updates[card.column] = gr.update(visible=name in chosen)
+            updates[card.column] = shown("iec-card", name in chosen)
             updates[card.html] = idle_card(self.service.methods[name])
             if card.editor is not None:
-                updates[card.editor] = gr.update(visible=False)
+                updates[card.editor] = shown("iec-editor", False)
         return updates
 
     def _waiting(self, method: str, asked: Mapping[str, Asked], picture: Picture) -> Updates:
@@ -321,7 +332,7 @@ class Streaming:
         card = self.cards[name]
         if card.editor is None or card.caption is None or not prediction.captions:
             return {}
-        return {card.editor: gr.update(visible=True), card.caption: prediction.captions[0]}
+        return {card.editor: shown("iec-editor"), card.caption: prediction.captions[0]}
 
     def _several(self, method: str) -> bool:
         return len(chosen_methods(self.service.methods, method)) > 1
