@@ -38,7 +38,7 @@ _BOUNDARY = "space-load-picture"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120, help="per number of visitors (default 120)")
-    parser.add_argument("--warm-up", type=float, default=30, help="seconds that are not counted (default 30)")
+    parser.add_argument("--warm-up", type=float, default=60, help="seconds that are not counted (default 60)")
     parser.add_argument("--methods", default="ugrie,escnet,aciec", help="asked in turn (default all three)")
     parser.add_argument("--evidence", action="store_true", help="ask for evidence too")
     parser.add_argument("--dry", action="store_true", help="print, and leave the stored results as they are")
@@ -170,13 +170,15 @@ def table(result: Mapping[str, Any]) -> str:
         times = f"{row['per_second']:.1f} | {row['p50']:.2f} | {row['p95']:.2f} | {row['processor_seconds']:.3f}"
         memory = f"{row['mib_at_start']:.0f} | {row['mib_at_end']:.0f}"
         lines.append(f"| {way} | {row['visitors']} | {times} | {row['answers']} | {row['errors']} | {memory} |")
-    eight, one, alone = (rows[name]["per_second"] for name in ("batching 8", "batching 1", "one_at_a_time 8"))
+    names = ("batching 8", "batching 1", "one_at_a_time 8", "one_at_a_time 1")
+    eight, one, alone, strictly = (rows[name]["per_second"] for name in names)
     first, last = result["batching"][0]["mib_at_start"], result["batching"][-1]["mib_at_end"]
     lines += [
         "",
-        f"With 8 visitors the Space answers {eight / alone:.1f} times as many as one that takes one picture at a "
-        f"time, and {eight / one:.1f} times as many as it answers a single visitor. Memory at the end against "
-        f"the start: {100 * (last / first - 1):+.1f} %.",
+        f"With 8 visitors the Space answers {eight / alone:.2f} times as many as one that takes one picture at a "
+        f"time for as many visitors, {eight / strictly:.2f} times as many as that one answers a single visitor, and "
+        f"{eight / one:.2f} times as many as it answers a single visitor itself. Memory at the end against the start, "
+        f"which is after {result['warm_up']:g} seconds of the largest crowd: {100 * (last / first - 1):+.1f} %.",
         "",
         f"Machine: {machine.facts_line(result['machine'])}; processor threads of OMP: "
         f"{os.environ.get('OMP_NUM_THREADS', 'as many as cores')}.",
