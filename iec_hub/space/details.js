@@ -10,6 +10,7 @@ dialog.append(element);
 const shown = () => [...document.querySelectorAll("#iec-many-results .iec-tiles > li[data-emotion]")]
   .filter((row) => !row.hidden).map((row) => Number(row.dataset.index));
 let current = null;
+let drawn = "";
 const beside = (step) => {
   const places = shown();
   return places.includes(current) ? places[places.indexOf(current) + step] : undefined;
@@ -25,10 +26,12 @@ dialog.addEventListener("click", (event) => {
 watch("value", () => {
   if (!props.value) return;
   const { current: place, more } = element.querySelector("[data-current]").dataset;
-  // What spoke for the answer comes later: whoever has closed the dialog since wants no more of it.
-  if (more === undefined && !dialog.open) { props.value = ""; return; }
+  // What spoke for the answer comes later: whoever has closed the dialog since wants no more of it, nor does who looks
+  // at another picture, whose details overtook it.
   const same = dialog.open && current === Number(place);
+  if (more === undefined && !same) { props.value = dialog.open ? drawn : ""; return; }
   current = Number(place);
+  drawn = props.value;
   for (const button of element.querySelectorAll("[data-details]:not([data-details=close])")) {
     button.disabled = beside(Number(button.dataset.details)) === undefined;
   }

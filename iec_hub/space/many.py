@@ -130,10 +130,12 @@ def _connect(given: _Given, shown: _Shown, handlers: "_Handlers") -> None:
     given.files.change(None, js=_NAME_UPLOAD % tuple(named), **_PRIVATE)
     # No queue: it has to come through while the line is full.
     given.stop.click(handlers.stop, [shown.batch], None, **QUICK)
-    explaining: dict[str, Any] = {**_PRIVATE, "concurrency_limit": _AT_ONCE, "concurrency_id": "many-details"}
+    # Whoever opens the next picture does not wait for what is still said of this one.
+    at_once: dict[str, Any] = {"trigger_mode": "multiple"}
+    explaining = _PRIVATE | at_once | {"concurrency_limit": _AT_ONCE, "concurrency_id": "many-details"}
     for opener in (shown.results, shown.details):
         # The parts that spoke for the answer take longer than the answer: first comes what is known.
-        opened = opener.select(handlers.open, [shown.batch], [shown.details], **QUICK)
+        opened = opener.select(handlers.open, [shown.batch], [shown.details], **QUICK | at_once)
         opened.success(handlers.explain, [shown.batch], [shown.details], **explaining)
 
 

@@ -13,7 +13,7 @@ import pytest
 from brightness_predictor import BrightnessPredictor
 from PIL import Image
 from served_page import served
-from visiting import CONTRAST, DESKTOP, PHONE
+from visiting import CONTRAST, DESKTOP, PHONE, held
 
 from iec_hub.space.example_pictures import example_pictures
 
@@ -213,6 +213,46 @@ def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(v
         dialog.locator("h2", has_text="gull").wait_for()
         heat.wait_for()
         assert following.evaluate("element => element === document.activeElement"), "what came later took the focus"
+
+
+def test_what_comes_late_about_one_picture_does_not_replace_another(visit_at: Callable[..., Any]) -> None:
+    predictor = Gated(len(example_pictures()))
+    with served({"ugrie": predictor}) as (_, url):
+        page = visit_at(url, DESKTOP)
+        page.get_by_role("tab", name="Many pictures").click()
+        page.get_by_role("button", name="Try it with our").click()
+        page.locator(".iec-status", has_text="All ").wait_for()
+        dialog = page.get_by_role("dialog")
+        # What is asked past the queue overtakes what the queue tells.
+        with held(page, "queue/data"):
+            page.locator(".iec-tile[data-open]").first.press("Enter")
+            dialog.locator(".iec-place").wait_for()
+            predictor.gate.set()
+            while not any(call["evidence"] for call in predictor.calls):
+                page.wait_for_timeout(20)
+            page.wait_for_timeout(300)  # the server has written what it says of the first picture
+            page.keyboard.press("Escape")
+            page.locator(".iec-tile[data-open]").nth(1).press("Enter")
+            second = dialog.locator("h2").inner_text()
+        page.wait_for_timeout(500)
+        assert dialog.locator("h2").inner_text() == second
+
+
+def test_whoever_goes_on_before_all_is_said_is_told_all_of_the_next_one(visit_at: Callable[..., Any]) -> None:
+    predictor = Gated(len(example_pictures()))
+    with served({"ugrie": predictor}) as (_, url):
+        page = visit_at(url, DESKTOP)
+        page.get_by_role("tab", name="Many pictures").click()
+        page.get_by_role("button", name="Try it with our").click()
+        page.locator(".iec-status", has_text="All ").wait_for()
+        page.locator(".iec-tile[data-open]").first.press("Enter")
+        dialog = page.get_by_role("dialog")
+        for name in ("cat-and-mirror", "gull"):
+            dialog.get_by_role("button", name="Next").press("Enter")
+            dialog.locator("h2", has_text=name).wait_for()
+        predictor.gate.set()
+        dialog.locator(".iec-heat").wait_for()
+        assert "gull" in dialog.locator("h2").inner_text()
 
 
 def test_a_long_batch_is_stopped_at_once_and_what_is_done_stays(visit_at: Callable[..., Any]) -> None:

@@ -1,5 +1,7 @@
 """What a visitor does on the page, in a browser."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,24 @@ _BEYOND = """([selector, width]) => [...document.querySelectorAll(selector)].fil
     return element.checkVisibility({visibilityProperty: true}) && box.width && box.height && box.right > width;
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
+# Answers to requests whose address holds a text are on their way until `release` is called.
+_HOLD = """(part) => { const ask = window.fetch, held = new Promise((done) => { window.release = done; });
+    window.fetch = async (...given) => {
+        const answer = await ask(...given);
+        if (String(given[0]?.url ?? given[0]).includes(part)) await held;
+        return answer;
+    }; }"""
+
 # What the tab for one picture shows when nothing more is to come.
 ANSWERED = "#iec-result .iec-done:not([data-old]), #iec-result .iec-error:not([data-old])"
+
+
+@contextmanager
+def held(page: Any, part: str) -> Iterator[None]:
+    """Let no answer from an address with this in it reach the page before the block ends."""
+    page.evaluate(_HOLD, part)
+    yield
+    page.evaluate("window.release()")
 
 
 def upload(page: Any, path: Path, answered: bool = True) -> None:
