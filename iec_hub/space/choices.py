@@ -11,10 +11,12 @@ from iec_hub.space import texts
 from iec_hub.space.answering import ALL, OWN
 from iec_hub.space.methods import Method, chosen_method
 
-# Hidden from clients: these only serve the page. No queue: nothing of it asks a model.
+# Hidden from clients: these only serve the page. No queue: nothing of it asks a model. What is done while an answer is
+# on its way is asked after it, and not forgotten as gradio would.
 QUICK: dict[str, Any] = {
     "api_visibility": "private",
     "queue": False,
+    "trigger_mode": "always_last",
     "show_progress": "hidden",
     "preprocess": False,
 }

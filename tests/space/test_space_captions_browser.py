@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, choose, upload
+from visiting import CONTRAST, DESKTOP, PHONE, ask, beyond, choose, held, upload
 
 from iec_hub.space import texts
 
@@ -59,6 +59,20 @@ def test_another_method_offers_other_emotions_and_keeps_the_picture(visit_at, tw
     page.get_by_label(texts.OWN_LABELS_CHOICE, exact=True).wait_for()
     assert page.get_by_label("Sentiments", exact=True).is_checked()
     page.locator(".iec-editor").wait_for(state="hidden")
+
+
+def test_whoever_changes_the_method_twice_at_once_is_offered_what_the_last_one_can_tell(
+    visit_at, two_methods_url
+) -> None:
+    page = visit_at(two_methods_url, DESKTOP)
+    offered = page.locator("#iec-emotion-model label")
+    before = offered.count()
+    with held(page, "run/predict"):
+        page.get_by_label("ESCNet", exact=True).check()
+        page.get_by_label("UGRIE", exact=True).check()
+    page.wait_for_timeout(500)
+    assert offered.count() == before
+    assert page.get_by_label(texts.OWN_LABELS_CHOICE, exact=True).is_visible()
 
 
 def test_the_keyboard_shows_where_the_model_looked_for_a_word(result_page) -> None:
