@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iec_hub.errors import DataError, IecHubError, ImageError
 from iec_hub.space import texts
+from iec_hub.space.answer_streams import AnswerStreams
 from iec_hub.space.discretion import hush_tools
 from iec_hub.space.escaping import plain
 from iec_hub.space.limits import Limits
@@ -107,7 +108,10 @@ def door_options(limits: Limits) -> dict[str, Any]:
     hush_tools()
     lifespan = sweeping(KEPT_SECONDS, SWEEP_SECONDS)
     return {
-        "app_kwargs": {"middleware": [Middleware(Door, limits=limits)], "lifespan": lifespan},
+        "app_kwargs": {
+            "middleware": [Middleware(Door, limits=limits), Middleware(AnswerStreams)],
+            "lifespan": lifespan,
+        },
         # A picture that is larger than pictures may be is told so where it is opened.
         "max_file_size": max(limits.file_bytes, limits.archive_bytes),
         # What a visit leaves in memory, values and all, goes when this many came after it.
