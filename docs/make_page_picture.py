@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder of the pictures")
     parser.add_argument("--only", choices=PICTURES, help="make this one alone")
     given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
     page = build_page({method: EmotionPredictor.from_pretrained(method=method) for method in BUNDLED_CHECKPOINTS})
     _, url, _ = page.launch(**launch_options(), server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)
     try:
