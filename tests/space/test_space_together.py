@@ -116,11 +116,15 @@ def test_an_own_picture_is_not_part_of_a_link(visit_at: Any, page_url: str, half
 
 
 @pytest.mark.parametrize(("viewport", "theme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "phone"])
-def test_cards_can_be_read_and_fit(visit_at: Any, two_methods_url: str, half: Path, viewport: Any, theme: str) -> None:
-    page = visit_at(two_methods_url, viewport, theme)
+def test_cards_can_be_read_and_fit(visit_at: Any, three_methods_url: str, half: Path, viewport: Any, theme: str) -> None:
+    page = visit_at(three_methods_url, viewport, theme)
     upload(page, half)
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
     assert not beyond(page, "#iec-result *", viewport["width"] + 1)
+    box = page.locator(".iec-summary").bounding_box()
+    assert not beyond(page, ".iec-summary *", box["x"] + box["width"])
+    rows = page.locator(".iec-apart tbody tr")
+    assert max(row.bounding_box()["height"] for row in rows.all()) < 40, "labels in pieces"
     for selector in (".iec-agreement", ".iec-agree p", ".iec-apart th", ".iec-head p", ".iec-over", ".iec-verdict"):
         ratios = page.evaluate(CONTRAST, selector)
         assert ratios and min(ratios) >= 4.5, (selector, ratios)
