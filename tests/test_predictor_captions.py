@@ -95,12 +95,16 @@ class TestCaptions:
         assert explained.evidence.caption_words is None and explained.evidence.regions is not None
 
 
+# Mikels' emotions come first, but know no neutral.
+SOURCES = {"ekman6": "ekman7", "sentiment2": "mikels8", "sentiment3": "ekman7"}
+
+
 class TestMappedEmotionModels:
     """A method with a classifier per emotion model tells others where they follow from those."""
 
     @pytest.mark.parametrize("name", ["ekman6", "sentiment2", "sentiment3"])
     def test_predictions_are_mapped_after_the_temperature(self, tiny_escnet_predictor, pictures, name):
-        source = "ekman7" if name == "ekman6" else "mikels8"
+        source = SOURCES[name]
         before = tiny_escnet_predictor.predict(pictures[:4], source)
         mapped = tiny_escnet_predictor.predict(pictures[:4], name)
         assert all(p.emotion_model == name and p.labels == EMOTION_MODELS[name].labels for p in mapped)
@@ -114,6 +118,11 @@ class TestMappedEmotionModels:
         three = probabilities(predictor.predict(pictures[:3], "sentiment3"))
         assert np.allclose(three[:, 1], seven[:, EMOTION_MODELS["ekman7"].index("neutral")], atol=1e-6)
         assert np.allclose(seven.sum(1), 1)
+
+    def test_without_a_model_that_knows_neutral_the_others_tell_how_pleasant_it_is(self, build_tiny_escnet, pictures):
+        predictor = EmotionPredictor(*build_tiny_escnet(emotion_models=["mikels8"]))
+        two, three = (probabilities(predictor.predict(pictures[:3], f"sentiment{n}")) for n in (2, 3))
+        assert np.allclose(three[:, [0, 2]], two, atol=1e-6) and np.allclose(three[:, 1], 0)
 
     def test_each_emotion_model_has_its_own_temperature(self, build_tiny_escnet, pictures):
         plain = EmotionPredictor(*build_tiny_escnet())
@@ -136,7 +145,7 @@ class TestMappedEmotionModels:
     def test_a_method_that_takes_any_labels_is_not_asked_about_what_follows_from_its_training(
         self, tiny_predictor, pictures, name
     ):
-        source = "ekman7" if name == "ekman6" else "mikels8"
+        source = SOURCES[name]
         told = tiny_predictor.predict(pictures[:3], name, evidence=True)
         expected = map_distribution(probabilities(tiny_predictor.predict(pictures[:3], source)), source, name)
         assert np.allclose(probabilities(told), expected, atol=1e-6)

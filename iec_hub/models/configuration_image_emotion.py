@@ -165,6 +165,8 @@ class ImageEmotionConfig(PreTrainedConfig):
     def source_for(self, target: EmotionModel) -> EmotionModel:
         """The trained emotion model whose predictions can be told in terms of `target`: itself where it was trained.
 
+        Else the first one that leads to all of its labels, or to all but neutral where none does.
+
         Raises:
             DataError: if there is none.
         """
@@ -172,13 +174,17 @@ class ImageEmotionConfig(PreTrainedConfig):
         for model in trained.values():
             if model.labels == target.labels:
                 return model
+        missing: dict[str, set[str | None]] = {}
         for model in trained.values():
             with suppress(EmotionMappingError):
                 reached = map_distribution(np.full(len(model), 1 / len(model)), model, target) > 0
                 # A label that nothing leads to would always get nothing.
                 pairs = zip(reached, target.polarities, strict=True)
-                if all(there or polarity == "neutral" for there, polarity in pairs):
-                    return model
+                missing[model.name] = {polarity for there, polarity in pairs if not there}
+        for allowed in (set(), {"neutral"}):
+            for name, polarities in missing.items():
+                if polarities <= allowed:
+                    return trained[name]
         asked = f"the labels {', '.join(target.labels[:4])}..." if target.name == "custom" else target.name
         raise DataError(
             f"This model knows {', '.join(trained)} and cannot tell {asked}; choose one of those, or a method that "

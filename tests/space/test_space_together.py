@@ -116,7 +116,9 @@ def test_an_own_picture_is_not_part_of_a_link(visit_at: Any, page_url: str, half
 
 
 @pytest.mark.parametrize(("viewport", "theme"), [(DESKTOP, "dark"), (PHONE, "light")], ids=["desktop", "phone"])
-def test_cards_can_be_read_and_fit(visit_at: Any, three_methods_url: str, half: Path, viewport: Any, theme: str) -> None:
+def test_cards_can_be_read_and_fit(
+    visit_at: Any, three_methods_url: str, half: Path, viewport: Any, theme: str
+) -> None:
     page = visit_at(three_methods_url, viewport, theme)
     upload(page, half)
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
