@@ -4,7 +4,8 @@ import csv
 import json
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,13 +187,20 @@ class Gated(BrightnessPredictor):
         return super().predict(images, *given, **asked)
 
 
-def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(visit_at: Callable[..., Any]) -> None:
+@contextmanager
+def judged_examples(visit_at: Callable[..., Any]) -> Iterator[tuple[Any, threading.Event]]:
+    """A page that has judged its examples, and what lets it say which parts of them spoke for the answers."""
     predictor = Gated(len(example_pictures()))
     with served({"ugrie": predictor}) as (_, url):
         page = visit_at(url, DESKTOP)
         page.get_by_role("tab", name="Many pictures").click()
         page.get_by_role("button", name="Try it with our").click()
         page.locator(".iec-status", has_text="All ").wait_for()
+        yield page, predictor.gate
+
+
+def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(visit_at: Callable[..., Any]) -> None:
+    with judged_examples(visit_at) as (page, gate):
         page.evaluate("""() => { const show = HTMLDialogElement.prototype.showModal; window.shown = 0;
             HTMLDialogElement.prototype.showModal = function () { window.shown += 1; show.call(this); }; }""")
         dialog = page.get_by_role("dialog")
@@ -202,7 +210,7 @@ def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(v
         assert dialog.locator(".iec-bar").count() == 8
         # Whoever closes them does not see them come back when the rest is there.
         page.keyboard.press("Escape")
-        predictor.gate.set()
+        gate.set()
         page.locator(".iec-tile[data-open]").nth(1).press("Enter")
         heat.wait_for()
         assert "cat-and-mirror" in dialog.locator("h2").inner_text() and page.evaluate("window.shown") == 2
@@ -216,21 +224,14 @@ def test_details_say_what_is_known_and_then_where_in_the_picture_it_comes_from(v
 
 
 def test_what_comes_late_about_one_picture_does_not_replace_another(visit_at: Callable[..., Any]) -> None:
-    predictor = Gated(len(example_pictures()))
-    with served({"ugrie": predictor}) as (_, url):
-        page = visit_at(url, DESKTOP)
-        page.get_by_role("tab", name="Many pictures").click()
-        page.get_by_role("button", name="Try it with our").click()
-        page.locator(".iec-status", has_text="All ").wait_for()
+    with judged_examples(visit_at) as (page, gate):
         dialog = page.get_by_role("dialog")
         # What is asked past the queue overtakes what the queue tells.
         with held(page, "queue/data"):
             page.locator(".iec-tile[data-open]").first.press("Enter")
             dialog.locator(".iec-place").wait_for()
-            predictor.gate.set()
-            while not any(call["evidence"] for call in predictor.calls):
-                page.wait_for_timeout(20)
-            page.wait_for_timeout(300)  # the server has written what it says of the first picture
+            gate.set()
+            page.wait_for_timeout(500)  # the server has written what it says of the first picture
             page.keyboard.press("Escape")
             page.locator(".iec-tile[data-open]").nth(1).press("Enter")
             second = dialog.locator("h2").inner_text()
@@ -239,18 +240,13 @@ def test_what_comes_late_about_one_picture_does_not_replace_another(visit_at: Ca
 
 
 def test_whoever_goes_on_before_all_is_said_is_told_all_of_the_next_one(visit_at: Callable[..., Any]) -> None:
-    predictor = Gated(len(example_pictures()))
-    with served({"ugrie": predictor}) as (_, url):
-        page = visit_at(url, DESKTOP)
-        page.get_by_role("tab", name="Many pictures").click()
-        page.get_by_role("button", name="Try it with our").click()
-        page.locator(".iec-status", has_text="All ").wait_for()
+    with judged_examples(visit_at) as (page, gate):
         page.locator(".iec-tile[data-open]").first.press("Enter")
         dialog = page.get_by_role("dialog")
         for name in ("cat-and-mirror", "gull"):
             dialog.get_by_role("button", name="Next").press("Enter")
             dialog.locator("h2", has_text=name).wait_for()
-        predictor.gate.set()
+        gate.set()
         dialog.locator(".iec-heat").wait_for()
         assert "gull" in dialog.locator("h2").inner_text()
 
