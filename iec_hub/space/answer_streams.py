@@ -9,7 +9,6 @@ import asyncio
 import json
 import re
 import time
-from collections import OrderedDict
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +19,6 @@ _JOIN = re.compile(r"/gradio_api/queue/join/?")
 _END = b'"msg":"close_stream"'
 # What is sent so much later arrives later, on whatever way.
 PAUSE = 0.15
-_MOST = 1024
 
 
 class AnswerStreams:
@@ -28,51 +26,59 @@ class AnswerStreams:
 
     def __init__(self, app: ASGIApp):
         self.app = app
-        self._ended: OrderedDict[str, float] = OrderedDict()  # seconds of the clock, by session, the latest last
+        self._ended: dict[str, float] = {}  # when streams ended lately, in seconds of the clock, by session
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) if scope["type"] == "http" else ""
         if _STREAM.fullmatch(path):
             session = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [""])[0]
             send = self._noticing(session, send)
-        elif _JOIN.fullmatch(path) and scope["method"] == "POST":
-            receive, session = await _session(receive)
-            send = self._patient(session, send)
+        elif _JOIN.fullmatch(path):
+            body: list[bytes] = []
+            receive, send = _overheard(receive, body), self._patient(body, send)
         await self.app(scope, receive, send)
 
     def _noticing(self, session: str, send: Send) -> Send:
         async def noticed(message: Message) -> None:
             if message["type"] == "http.response.body" and _END in message.get("body", b""):
-                self._ended[session] = time.monotonic()
-                self._ended.move_to_end(session)
-                if len(self._ended) > _MOST:
-                    self._ended.popitem(last=False)
+                now = time.monotonic()
+                self._ended = {other: end for other, end in self._ended.items() if end > now - PAUSE}
+                self._ended[session] = now
             await send(message)
 
         return noticed
 
-    def _patient(self, session: str, send: Send) -> Send:
+    def _patient(self, body: list[bytes], send: Send) -> Send:
         async def waited(message: Message) -> None:
-            if message["type"] == "http.response.start" and session in self._ended:
-                await asyncio.sleep(self._ended[session] + PAUSE - time.monotonic())  # not at all, if long past
+            # A large request is only looked through where somebody's stream has just ended.
+            if message["type"] == "http.response.start" and any(self._left(end) > 0 for end in self._ended.values()):
+                end = self._ended.get(_session(b"".join(body)))
+                if end is not None:
+                    await asyncio.sleep(self._left(end))
             await send(message)
 
         return waited
 
+    def _left(self, end: float) -> float:
+        """Seconds of the pause after a stream's end that are still to come."""
+        return end + PAUSE - time.monotonic()
 
-async def _session(receive: Receive) -> tuple[Receive, str]:
-    """The session that a request names, and the request to be received again."""
-    messages, more = [], True
-    while more:
-        messages.append(await receive())
-        more = messages[-1].get("more_body", False)
+
+def _overheard(receive: Receive, body: list[bytes]) -> Receive:
+    """Keeps a request's body as it is read."""
+
+    async def heard() -> Message:
+        message = await receive()
+        body.append(message.get("body", b""))
+        return message
+
+    return heard
+
+
+def _session(body: bytes) -> str:
+    """The session that a request names; empty where it names none."""
     try:
-        content = json.loads(b"".join(message.get("body", b"") for message in messages))
-        session = content.get("session_hash") if isinstance(content, dict) else None
-    except (ValueError, RecursionError):
-        session = None
-
-    async def again() -> Message:
-        return messages.pop(0) if messages else await receive()
-
-    return again, session if isinstance(session, str) else ""
+        session = json.loads(body)["session_hash"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return ""
+    return session if isinstance(session, str) else ""

@@ -17,7 +17,7 @@ const beside = (step) => {
 };
 
 // So that the same picture can be opened again, and nothing of it stays in the page.
-dialog.addEventListener("close", () => { props.value = ""; });
+dialog.addEventListener("close", () => { props.value = drawn = ""; });
 dialog.addEventListener("click", (event) => {
   const step = event.target.closest("[data-details]")?.dataset.details;
   if (event.target === dialog || step === "close") dialog.close();

@@ -5,41 +5,35 @@ import time
 import uuid
 from typing import Any
 
-import httpx
 import pytest
 from pages import completed
+from served_page import asked
 
 from iec_hub.space.answer_streams import PAUSE, AnswerStreams
 
 
-@pytest.fixture
-def client(page_url: str):
-    with httpx.Client(base_url=page_url, timeout=60) as client:
-        yield client
-
-
-def ask(client: httpx.Client, session: str) -> None:
+def ask(url: str, session: str) -> None:
     """Ask in the queue about no picture, and be told that an answer will come."""
-    predict = next(one for one in client.get("/config").json()["dependencies"] if one["api_name"] == "predict")
+    predict = next(one for one in asked(url, "config")[1]["dependencies"] if one["api_name"] == "predict")
     body = {"data": [None] * len(predict["inputs"]), "fn_index": predict["id"], "session_hash": session}
-    assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+    assert asked(url, "gradio_api/queue/join", body)[0] == 200
 
 
-def hear(client: httpx.Client, session: str) -> list[str]:
+def hear(url: str, session: str) -> list[str]:
     """What a session's stream tells until it ends."""
-    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
-        return [json.loads(line[6:])["msg"] for line in stream.iter_lines() if line.startswith("data: ")]
+    told = asked(url, f"gradio_api/queue/data?session_hash={session}")[1]
+    return [json.loads(line[6:])["msg"] for line in told.splitlines() if line.startswith(b"data: ")]
 
 
-def test_whoever_asks_right_after_the_end_of_a_stream_is_told_after_it(client: httpx.Client) -> None:
+def test_whoever_asks_right_after_the_end_of_a_stream_is_told_after_it(page_url: str) -> None:
     session = uuid.uuid4().hex
-    ask(client, session)
-    assert hear(client, session)[-2:] == ["process_completed", "close_stream"]
+    ask(page_url, session)
+    assert hear(page_url, session)[-2:] == ["process_completed", "close_stream"]
     ended = time.monotonic()
-    ask(client, session)
+    ask(page_url, session)
     # The end was noticed before it came here.
     assert time.monotonic() - ended > PAUSE / 2
-    assert hear(client, session)[-2:] == ["process_completed", "close_stream"]
+    assert hear(page_url, session)[-2:] == ["process_completed", "close_stream"]
 
 
 @pytest.mark.parametrize("session, waits", [("this", True), ("another", False)])
